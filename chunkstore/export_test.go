@@ -1,0 +1,4 @@
+package chunkstore
+
+// Settle waits until nothing is left to do in the background.
+func (d *Disk) Settle() { d.keeper.wait() }
