@@ -1,0 +1,128 @@
+package metadata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+var errNoQuorum = errors.New("no majority of voters confirmed the term")
+
+// sync waits until this node's rows include everything that was acknowledged
+// anywhere before the call. Only after it may a row's absence be believed.
+func (r *Raft) sync(ctx context.Context) error {
+	began := r.cfg.elapsed()
+	index, err := r.readIndex(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.fsm.applied.wait(ctx, index); err != nil {
+		return fmt.Errorf("%w: wait for index %d: %w", ErrUnavailable, index, err)
+	}
+	r.noteSync(began)
+	return r.inService()
+}
+
+func (r *Raft) readIndex(ctx context.Context) (uint64, error) {
+	for {
+		from := r.fetches
+		if r.raft.State() == raft.Leader {
+			from = r.confirms
+		}
+		index, err := from.join(ctx)
+		if err == nil {
+			return index, nil
+		}
+		if err := r.pause(ctx, err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// confirmReadIndex is one round of the leader. The order is what makes it
+// right: note the commit index, then learn from a majority of voters that no
+// later term had begun. A voter stores a new term before it votes in it, so
+// everything acknowledged before the round began lies at or below the index. A
+// pause anywhere only makes the index older than it could be, never too old.
+func (r *Raft) confirmReadIndex(ctx context.Context) (uint64, error) {
+	term, ok := r.leads()
+	if !ok {
+		return 0, errNotLeader
+	}
+	index := r.raft.CommitIndex()
+	// The rows reach this index: above the no-op that begins a term lies the
+	// term's fence, and nobody writes barriers.
+	voters, self := r.otherVoters()
+	if !self {
+		return 0, errNotLeader
+	}
+	need := (len(voters) + 1) / 2 // with ourselves, a majority
+	return index, r.confirmTerm(ctx, term, voters, need)
+}
+
+// confirmTerm returns nil once need of the voters said that term is theirs.
+func (r *Raft) confirmTerm(ctx context.Context, term uint64, voters []server, need int) error {
+	if need == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.HeartbeatTimeout)
+	defer cancel()
+	answers := make(chan bool, len(voters))
+	for _, v := range voters {
+		asker := r.asker(v)
+		r.workers.Go(func() {
+			a, err := asker.join(ctx)
+			answers <- err == nil && a.term == term
+		})
+	}
+	for left := len(voters); left >= need; left-- {
+		if <-answers {
+			if need--; need == 0 {
+				return nil
+			}
+		}
+	}
+	return errNoQuorum
+}
+
+// fetchReadIndex is one round of a follower.
+func (r *Raft) fetchReadIndex(context.Context) (uint64, error) {
+	leader, ctx, cancel, err := r.otherLeader()
+	if err != nil {
+		return 0, err
+	}
+	defer cancel()
+	a, err := r.call(ctx, leader, request{kind: messageReadIndex}, r.cfg.Peers.ReadIndex)
+	return a.index, err
+}
+
+// otherVoters returns the voters besides this server, and whether it is one.
+func (r *Raft) otherVoters() (others []server, self bool) {
+	for _, s := range r.servers() {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		if voter := serverOf(s.ID); voter == r.self {
+			self = true
+		} else {
+			others = append(others, voter)
+		}
+	}
+	return others, self
+}
+
+func (r *Raft) servers() []raft.Server {
+	servers, _ := r.configuration()
+	return servers
+}
+
+// configuration is the latest in this node's log, and its index.
+func (r *Raft) configuration() ([]raft.Server, uint64) {
+	f := r.raft.GetConfiguration() // answered at once from a copy
+	if f.Error() != nil {
+		return nil, 0
+	}
+	return f.Configuration().Servers, f.Index()
+}
