@@ -1,0 +1,98 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+
+	"partstore/internal/layout"
+	"partstore/metadata"
+)
+
+// fleet is the stores of a topology, and those of them that may be given slots:
+// they are in, and their nodes answer.
+func (c *Controller) fleet(t metadata.Topology) *layout.Fleet {
+	f := &layout.Fleet{Places: map[layout.StoreID]layout.Candidate{}}
+	for _, s := range t.Stores {
+		candidate := layout.Candidate{Store: s.ID, Node: s.Node, Zone: s.Zone, CapacityBytes: s.CapacityBytes}
+		f.Places[s.ID] = candidate
+		if node := c.seen[s.Node]; t.Duty(s.ID).State == metadata.DutyIn && node != nil && node.answers && !slices.Contains(node.report.Fenced, s.ID) {
+			f.Takers = append(f.Takers, candidate)
+		}
+	}
+	return f
+}
+
+// wish is a slot whose holder should not have it.
+type wish struct {
+	group layout.Group
+	slot  uint8
+	state metadata.DutyState
+	lost  int // slots of the group that are out or dead
+}
+
+// move is the next slot to change hands: first those of lost stores, in the
+// groups that lost most, then those of stores that drain, then those that even out
+// what the stores hold.
+func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlot, bool) {
+	var wishes []wish
+	underWay := 0
+	duties := map[layout.StoreID]metadata.DutyState{}
+	for _, d := range t.Duties {
+		duties[d.Store] = d.State
+	}
+	for _, g := range t.Groups {
+		var here []wish
+		lost, moving := 0, false
+		for slot, s := range g.Slots {
+			state := duties[s]
+			if g.Unsettled(uint8(slot)) {
+				moving = true
+				if duties[g.Move(uint8(slot)).Former] < metadata.DutyOut {
+					underWay++
+				}
+			}
+			if state >= metadata.DutyOut {
+				lost++
+			}
+			if state != metadata.DutyIn {
+				here = append(here, wish{g, uint8(slot), state, 0})
+			}
+		}
+		for _, w := range here {
+			if w.lost = lost; w.state >= metadata.DutyOut || !moving {
+				wishes = append(wishes, w)
+			}
+		}
+	}
+	slices.SortStableFunc(wishes, func(a, b wish) int {
+		return cmp.Or(
+			-cmp.Compare(min(a.state, metadata.DutyOut), min(b.state, metadata.DutyOut)),
+			-cmp.Compare(a.lost, b.lost),
+		)
+	})
+	f := c.fleet(t)
+	var held map[layout.StoreID]int
+	if len(wishes) > 0 {
+		held = layout.Holdings(t.Groups)
+	}
+	for _, w := range wishes {
+		if w.state < metadata.DutyOut && underWay >= c.cfg.Moves {
+			break
+		}
+		if to, ok := f.Successor(held, w.group, w.slot); ok {
+			return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, true
+		}
+	}
+	if !c.cfg.Rebalance || len(wishes) > 0 || underWay >= c.cfg.Moves {
+		return metadata.MoveSlot{}, false
+	}
+	now := state{version, len(f.Takers)}
+	if c.balanced == now {
+		return metadata.MoveSlot{}, false
+	}
+	change, ok := f.Balance(t.Groups)
+	if !ok {
+		c.balanced = now
+	}
+	return metadata.MoveSlot{Group: change.Group.ID, Slot: change.Slot, Epoch: change.Group.Epoch, To: change.To, Reason: "rebalance"}, ok
+}

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"partstore/metadata"
+	"partstore/node/admin"
+)
+
+// metrics are the numbers a node shows. docs/operations.md explains each.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(n *Node) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "partstore_http_requests_total",
+			Help: "Client requests by operation and status code.",
+		}, []string{"op", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "partstore_http_request_duration_seconds",
+			Help:    "Duration of client requests by operation.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}, []string{"op"}),
+	}
+	m.registry.MustRegister(m.requests, m.duration,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.gauge("partstore_registry_applied_index", "Highest log index this node's state machine has applied.", func() float64 {
+		return float64(n.registryStatus().AppliedIndex)
+	})
+	m.gauge("partstore_registry_term", "Raft term of this node.", func() float64 {
+		return float64(n.registryStatus().Term)
+	})
+	m.gauge("partstore_registry_is_leader", "1 if this node leads the registry.", func() float64 {
+		s := n.registryStatus()
+		if s.Leader == n.id {
+			return 1
+		}
+		return 0
+	})
+	m.gauge("partstore_registry_room", "Room for the registry on this node's disk: 2 enough, 1 low, 0 none.", func() float64 {
+		return map[string]float64{"enough": 2, "low": 1}[n.registryStatus().Room]
+	})
+	m.gauge("partstore_registry_digest_index", "Log index of this node's newest digest of its registry state; 0 before the first.", func() float64 {
+		return float64(n.registryStatus().Digest.Index)
+	})
+	m.gauge("partstore_registry_digest_other", "Members whose digest for that index differs from this node's.", func() float64 {
+		return float64(len(n.registryStatus().Digest.Other))
+	})
+	m.gauge("partstore_groups_not_whole", "Placement groups with a slot down, as this node sees it.", func() float64 {
+		return float64(admin.CountGroups(n.currentView()).AtRisk)
+	})
+	m.gauge("partstore_store_free_bytes", "Room left in this node's store.", func() float64 {
+		free, _ := n.ownSpace()
+		return float64(free)
+	})
+	m.counter("partstore_gc_freed_chunks_total", "Chunks freed on this node's store.", n.freed.chunks.Load)
+	m.counter("partstore_gc_freed_bytes_total", "Payload bytes in the chunks freed on this node's store.", n.freed.bytes.Load)
+	m.gauge("partstore_gc_waiting_chunks", "Chunks in the garbage queue that lie on this node's store.", func() float64 {
+		return float64(n.ownGarbage().Chunks)
+	})
+	m.gauge("partstore_gc_waiting_bytes", "Payload bytes in those chunks.", func() float64 {
+		return float64(n.ownGarbage().Bytes)
+	})
+	m.gauge("partstore_gc_unnamed_chunks", "Chunks on this node's store that no record named in the last pass, those being written included.", func() float64 {
+		if !n.isOpen() {
+			return 0
+		}
+		last := n.orphans.Last()
+		return float64(last.Unnamed - last.Freed)
+	})
+	m.counter("partstore_heal_rebuilt_chunks_total", "Chunks rebuilt on this node's store.", func() int64 { return int64(n.healed().AllRebuilt) })
+	m.gauge("partstore_heal_left_chunks", "Chunks of this node's store that the last pass found missing or damaged and could not heal.", func() float64 {
+		return float64(n.healed().Left)
+	})
+	m.counter("partstore_lifecycle_expired_total", "Objects this node deleted by lifecycle rules while it led.", n.lifecycle.expired.Load)
+	m.counter("partstore_lifecycle_aborted_total", "Uploads this node aborted by lifecycle rules while it led.", n.lifecycle.aborted.Load)
+	m.gauge("partstore_lifecycle_last_pass_seconds", "Unix time when this node last applied every lifecycle rule; 0 if it has not.", func() float64 {
+		return float64(n.lifecycle.passed.Load())
+	})
+	m.gauge("partstore_scrub_unverified_seconds", "How long ago the oldest chunk of this node's store may have been read in full; 0 before the first scrub began.", func() float64 {
+		s := n.scrubbed()
+		if s.Verified.IsZero() {
+			s.Verified = s.Began
+		}
+		if s.Verified.IsZero() {
+			return 0
+		}
+		return time.Since(s.Verified).Seconds()
+	})
+	m.gauge("partstore_store_fenced", "1 if this node's store takes no writes after a failed sync.", func() float64 {
+		if n.isOpen() && n.store.Fenced() != nil {
+			return 1
+		}
+		return 0
+	})
+	return m
+}
+
+func (m *metrics) gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+func (m *metrics) counter(name, help string, value func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+}
+
+// request counts one finished client request.
+func (m *metrics) request(op string, status int, took time.Duration) {
+	m.requests.WithLabelValues(op, strconv.Itoa(status)).Inc()
+	m.duration.WithLabelValues(op).Observe(took.Seconds())
+}
+
+// isOpen reports whether registry and store are there.
+func (n *Node) isOpen() bool {
+	select {
+	case <-n.opened:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *Node) registryStatus() metadata.Status {
+	if !n.isOpen() {
+		return metadata.Status{Node: n.id}
+	}
+	return n.registry.Status()
+}
+
+// ownSpace returns the room of this node's store, zero before it is open.
+func (n *Node) ownSpace() (free, capacity int64) {
+	if !n.isOpen() {
+		return 0, 0
+	}
+	space, err := n.store.Space()
+	if err != nil {
+		n.log.Debug("space of store", "err", err)
+		return 0, 0
+	}
+	return space.FreeBytes, space.CapacityBytes
+}

@@ -1,0 +1,519 @@
+package repair
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"partstore/chunkstore"
+	"partstore/internal/layout"
+	"partstore/metadata"
+	"partstore/node/erasure"
+)
+
+// PartRecords is what a Healer needs of the registry.
+type PartRecords interface {
+	AllParts(after *metadata.OwnedPart, limit int) ([]metadata.OwnedPart, error)
+	Garbage(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)
+	PartRows(id layout.UploadID, after, limit int) ([]metadata.Part, error)
+	RecordDurable(ctx context.Context, chunks []metadata.DurableChunk) ([]bool, error)
+	SettleSlot(ctx context.Context, s metadata.SettledSlot) error
+	RepairPolicy() (metadata.RepairPolicy, error)
+}
+
+// HealerConfig says how to heal the chunks of one store. All fields are required.
+type HealerConfig struct {
+	Records PartRecords
+	Engine  *erasure.Engine
+	Self    layout.StoreID
+	Store   chunkstore.Replacer // the node's own
+	// View is what the node believes of groups and stores.
+	View func() *layout.View
+	Holders
+	// Topology reads the registry's, as a fact.
+	Topology func(ctx context.Context) (metadata.Topology, error)
+	// Now is registry time, and Grace how long after a slot was settled readers
+	// may still ask its former holder.
+	Now   func() layout.RegistryTime
+	Grace time.Duration
+	// Interval is the pause before each pass over the records, if no slot
+	// waits for the store to settle it.
+	Interval time.Duration
+	// Bandwidth is how many bytes are moved a second, as Moved counts them, unless the
+	// policy in the registry says otherwise.
+	Bandwidth int64
+	// Tell hears of changes an operator may want to know of: the kind of an
+	// event and a reason. It must not block.
+	Tell   func(kind, reason string)
+	Logger *slog.Logger
+}
+
+// Healer makes the chunks whole that the records want on one store. Only the node
+// of that store runs one, so no two heal the same chunk. What it does can end at
+// any point: the next pass finds what is left to do in the records and on the
+// drive. It is safe for concurrent use.
+type Healer struct {
+	cfg  HealerConfig
+	turn sync.Mutex // one pass at a time
+	work sync.Mutex // one chunk at a time
+
+	mu    sync.Mutex
+	last  Healed
+	sum   Healed // of all passes
+	spent time.Duration
+}
+
+// Healed is what one pass over the records did.
+type Healed struct {
+	Chunks   int `json:"chunks"`   // of the store, by the records
+	Recorded int `json:"recorded"` // were there and whole, and the record did not say so
+	Rebuilt  int `json:"rebuilt"`
+	Left     int `json:"left"`    // could not be healed now
+	Copied   int `json:"copied"`  // of Rebuilt, from the former holder of their slot
+	Settled  int `json:"settled"` // slots of which the store has all chunks since
+	LetGo    int `json:"let_go"`  // chunks deleted that are another store's by now
+}
+
+// NewHealer returns a Healer that does nothing before Run or Sweep.
+func NewHealer(cfg HealerConfig) *Healer { return &Healer{cfg: cfg} }
+
+const (
+	healPage = 256  // part rows looked at together
+	maxSick  = 4096 // chunks put into an order of urgency together
+)
+
+// Last returns what the last complete pass did, and what all have done.
+func (h *Healer) Last() (last, sum Healed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last, h.sum
+}
+
+// Run makes one pass after the other until ctx ends.
+func (h *Healer) Run(ctx context.Context) error {
+	pause := time.Duration(0) // after a pass for slots that wait, before the next
+	for {
+		if h.await(ctx, pause) != nil {
+			return nil
+		}
+		began := time.Now()
+		healed, err := h.Sweep(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			h.cfg.Logger.Info("heal", "err", err)
+		case healed.Recorded+healed.Rebuilt+healed.Left+healed.Settled+healed.LetGo > 0:
+			h.cfg.Logger.Info("heal", "chunks", healed.Chunks, "recorded", healed.Recorded, "rebuilt", healed.Rebuilt, "left", healed.Left,
+				"copied", healed.Copied, "settled", healed.Settled, "let_go", healed.LetGo)
+		}
+		pause = time.Since(began)
+	}
+}
+
+// sick is a chunk of this store that is not what its record wants, or of which
+// the record does not know that it is.
+type sick struct {
+	part  metadata.OwnedPart
+	index int
+	epoch uint32
+	good  int // other chunks of the part that seem to be there
+}
+
+func (s sick) slot() slotID { return slotID{s.part.Layout.Group, s.part.Layout.Slots[s.index]} }
+
+// Sweep makes one pass over the records. It rests between pages, so that it takes
+// little of the node. What it did before an error stays done.
+func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	var healed Healed
+	discarded, err := h.discarded()
+	if err != nil {
+		return healed, err
+	}
+	a := h.arriving()
+	var list []sick
+	for last := (*metadata.OwnedPart)(nil); ; {
+		if err := h.whilePaused(ctx); err != nil {
+			return healed, err
+		}
+		began := time.Now()
+		page, err := h.cfg.Records.AllParts(last, healPage)
+		if err != nil {
+			return healed, err
+		}
+		for _, p := range page {
+			if kept, found := discarded[p.Upload]; !found || kept.Has(p.Number) {
+				list = h.examine(ctx, list, p, &healed)
+			}
+			a.examine(ctx, p.Layout)
+		}
+		if len(page) == 0 || len(list) >= maxSick {
+			if err := h.healAll(ctx, list, a, &healed); err != nil {
+				return healed, err
+			}
+			if err := a.letGo(ctx, &healed); err != nil {
+				return healed, err
+			}
+			list, began = nil, time.Now()
+		}
+		if len(page) == 0 {
+			a.settle(ctx, &healed)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.tell(h.last, healed)
+			h.last = healed
+			h.sum.Recorded, h.sum.Rebuilt = h.sum.Recorded+healed.Recorded, h.sum.Rebuilt+healed.Rebuilt
+			h.sum.Copied, h.sum.Settled, h.sum.LetGo = h.sum.Copied+healed.Copied, h.sum.Settled+healed.Settled, h.sum.LetGo+healed.LetGo
+			return healed, nil
+		}
+		last = &page[len(page)-1]
+		if err := rest(ctx, restFactor*time.Since(began)); err != nil {
+			return healed, err
+		}
+	}
+}
+
+// tell tells what a complete pass changed since the last one.
+func (h *Healer) tell(last, now Healed) {
+	if now.Rebuilt > 0 {
+		h.cfg.Tell(metadata.EventRebuilt, fmt.Sprintf("%d of %d chunks were missing or damaged and are rebuilt", now.Rebuilt, now.Chunks))
+	}
+	switch {
+	case now.Left > 0 && last.Left == 0:
+		h.cfg.Tell(metadata.EventHealBlocked, fmt.Sprintf("%d of %d chunks cannot be healed now", now.Left, now.Chunks))
+	case now.Left == 0 && last.Left > 0:
+		h.cfg.Tell(metadata.EventHealClear, "no chunk is left that cannot be healed")
+	}
+}
+
+// pausePoll is how soon the end of a pause is noticed.
+const pausePoll = time.Second
+
+// whilePaused waits until the operator allows healing.
+func (h *Healer) whilePaused(ctx context.Context) error {
+	for {
+		p, err := h.cfg.Records.RepairPolicy()
+		if err != nil || !p.Paused {
+			return err
+		}
+		if err := rest(ctx, pausePoll); err != nil {
+			return err
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// discarded are the uploads whose chunks are garbage, and so not to be healed, but
+// for the parts that an object names. It only saves work: a record that is gone
+// cannot be made to name anything.
+func (h *Healer) discarded() (map[layout.UploadID]metadata.PartSet, error) {
+	uploads := map[layout.UploadID]metadata.PartSet{}
+	for last := (*metadata.Garbage)(nil); ; {
+		page, err := h.cfg.Records.Garbage(last, pageEntries)
+		if err != nil || len(page) == 0 {
+			return uploads, err
+		}
+		for _, g := range page {
+			if g.Part == nil {
+				uploads[g.Upload] = g.Kept
+			}
+		}
+		last = &page[len(page)-1]
+	}
+}
+
+// examine adds the chunks of a part that belong on this store and are not there,
+// or not recorded.
+func (h *Healer) examine(ctx context.Context, list []sick, p metadata.OwnedPart, healed *Healed) []sick {
+	view, l := h.cfg.View(), p.Layout
+	group, known := view.Group(l.Group)
+	for i, slot := range l.Slots {
+		if !known || group.Slots[slot] != h.cfg.Self {
+			continue
+		}
+		healed.Chunks++
+		info, err := h.cfg.Store.Stat(ctx, l.Chunk(i))
+		if err == nil && info.Size == l.Scheme.ChunkSize(l.Size) && l.IsDurable(i) {
+			continue
+		}
+		s := sick{part: p, index: i, epoch: group.Epoch}
+		for j, slot := range l.Slots {
+			if j != i && l.IsDurable(j) && view.Stores[group.Slots[slot]].Alive {
+				s.good++
+			}
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// healAll heals chunks, those first whose part has the fewest others left.
+func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *Healed) error {
+	slices.SortStableFunc(list, func(a, b sick) int {
+		return cmp.Compare(a.good-int(a.part.Layout.Scheme.Data), b.good-int(b.part.Layout.Scheme.Data))
+	})
+	for _, s := range list {
+		if err := h.whilePaused(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		how, err := h.heal(ctx, s)
+		rebuilt := how != foundWhole
+		if how == copied && err == nil {
+			healed.Copied++
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errRecordChanged): // somebody replaced or deleted the part
+		case err != nil:
+			healed.Left++
+			a.incomplete(s.slot())
+			h.cfg.Logger.Info("chunk not healed", "chunk", s.part.Layout.Chunk(s.index), "err", err)
+		case rebuilt:
+			healed.Rebuilt++
+		default:
+			healed.Recorded++
+		}
+		if rebuilt {
+			if err := rest(ctx, h.pace(s.part.Layout, how)-time.Since(began)); err != nil {
+				return err
+			}
+			h.spend(began)
+		}
+	}
+	return nil
+}
+
+// pace is how long a chunk should take so as to keep to the bandwidth.
+func (h *Healer) pace(l layout.Layout, how outcome) time.Duration {
+	moved := Moved(l, how == copied)
+	bandwidth := h.cfg.Bandwidth
+	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
+		bandwidth = p.BandwidthOr(bandwidth)
+	}
+	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
+}
+
+// Mend heals a chunk that somebody met. One that no record names, or not on this
+// store, is left alone. It waits while healing is paused.
+func (h *Healer) Mend(ctx context.Context, x Suspect) error {
+	parts, err := h.cfg.Records.PartRows(x.Upload, int(x.Number)-1, 1)
+	if err != nil || len(parts) == 0 || parts[0].Number != x.Number {
+		return err
+	}
+	l := parts[0].Layout
+	group, known := h.cfg.View().Group(l.Group)
+	i := int(x.Chunk.Index)
+	if l.Attempt != x.Chunk.Attempt || i >= len(l.Slots) || !known || group.Slots[l.Slots[i]] != h.cfg.Self {
+		return nil
+	}
+	if err := h.whilePaused(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	how, err := h.heal(ctx, sick{part: metadata.OwnedPart{Upload: x.Upload, Part: parts[0]}, index: i, epoch: group.Epoch})
+	if err != nil || how == foundWhole {
+		return err
+	}
+	h.mu.Lock()
+	h.sum.Rebuilt++
+	h.mu.Unlock()
+	defer h.spend(began)
+	return rest(ctx, h.pace(l, how)-time.Since(began))
+}
+
+// spend counts the time that a rebuilt chunk took, its pause included.
+func (h *Healer) spend(began time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.spent += time.Since(began)
+}
+
+// Spent returns how long all rebuilt chunks took, one after the other, the pauses
+// that keep to the bandwidth included.
+func (h *Healer) Spent() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.spent
+}
+
+var errRecordChanged = errors.New("the record is another by now")
+
+// heal makes one chunk whole and has its record name it, in this order. A chunk
+// that is whole is only read; one that is damaged stays, with what is sound of
+// it, until its successor is durable.
+func (h *Healer) heal(ctx context.Context, s sick) (done outcome, err error) {
+	h.work.Lock()
+	defer h.work.Unlock()
+	l := s.part.Layout
+	switch err = h.verify(ctx, l, s.index); {
+	case errors.Is(err, chunkstore.ErrNotFound):
+		done, err = h.restore(ctx, l, s.index, h.cfg.Store.Create)
+	case errors.Is(err, chunkstore.ErrCorrupt):
+		done, err = h.restore(ctx, l, s.index, h.cfg.Store.Replace)
+	}
+	if err != nil {
+		return foundWhole, err
+	}
+	return done, h.record(ctx, s)
+}
+
+// Moved is how many bytes it takes to make a chunk of a part: it is written, and
+// read from the former holder of its slot, or k others are.
+func Moved(l layout.Layout, copied bool) int64 {
+	reads := int64(l.Scheme.Data)
+	if copied {
+		reads = 1
+	}
+	return (reads + 1) * l.Scheme.ChunkSize(l.Size)
+}
+
+// outcome is how a chunk came to be whole.
+type outcome int
+
+const (
+	foundWhole outcome = iota
+	rebuilt
+	copied // from the former holder of its slot
+)
+
+// starter starts a chunk, or the successor of one.
+type starter func(ctx context.Context, id layout.ChunkID, label []byte) (chunkstore.Writer, error)
+
+// restore makes a chunk that is not there or damaged: from the former holder of its slot if
+// that has it and it is good, else from the other chunks of the part.
+func (h *Healer) restore(ctx context.Context, l layout.Layout, i int, start starter) (outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if former, known := h.cfg.Former(l, i); known {
+		err := h.copy(ctx, l, i, former, start)
+		if err == nil {
+			return copied, nil
+		}
+		h.cfg.Logger.Debug("chunk not copied", "chunk", l.Chunk(i), "err", err)
+	}
+	return rebuilt, h.rebuild(ctx, l, i, start)
+}
+
+func (h *Healer) verify(ctx context.Context, l layout.Layout, i int) error {
+	return Verify(ctx, h.cfg.Store, l.Chunk(i), l.Scheme.ChunkSize(l.Size))
+}
+
+// Verify looks at all of a chunk: header and label, every block, and whether it
+// is as long as its record wants. Damage of any kind is ErrCorrupt.
+func Verify(ctx context.Context, s chunkstore.Store, id layout.ChunkID, want int64) (err error) {
+	if _, err := s.Stat(ctx, id); err != nil {
+		return err
+	}
+	r, err := s.Open(ctx, id, 0, -1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(readWhole(r, id, want, func([]byte) error { return nil }), r.Close())
+}
+
+// readWhole hands on each block of a chunk and checks its length at the end; the
+// reader checks the rest.
+func readWhole(r chunkstore.Reader, id layout.ChunkID, want int64, block func([]byte) error) error {
+	buf := make([]byte, layout.BlockSize)
+	var size int64
+	for {
+		n, err := r.Next(buf)
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = block(buf[:n])
+		}
+		if err != nil {
+			return err
+		}
+		size += int64(n)
+	}
+	if size != want {
+		return fmt.Errorf("chunk %s has %d bytes, its record wants %d: %w", id, size, want, chunkstore.ErrCorrupt)
+	}
+	return nil
+}
+
+// rebuild makes a chunk anew from the others.
+func (h *Healer) rebuild(ctx context.Context, l layout.Layout, i int, start starter) error {
+	label, err := h.label(ctx, l, i)
+	if err != nil {
+		return err
+	}
+	return h.write(ctx, l, i, label, start, func(w chunkstore.Writer) error {
+		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, w)
+	})
+}
+
+// write makes a chunk durable and reads it back.
+func (h *Healer) write(ctx context.Context, l layout.Layout, i int, label []byte, start starter, fill func(chunkstore.Writer) error) error {
+	w, err := start(ctx, l.Chunk(i), label)
+	if err != nil {
+		return err
+	}
+	defer w.Abort() // does nothing once it is committed
+	if err := fill(w); err != nil {
+		return err
+	}
+	if err := w.Commit(); err != nil {
+		return err
+	}
+	return h.verify(ctx, l, i)
+}
+
+func (h *Healer) source(l layout.Layout) erasure.Source {
+	return erasure.Source{
+		Scheme: l.Scheme, Size: l.Size, Last: ^l.Durable & (1<<len(l.Slots) - 1),
+		Open: func(ctx context.Context, i int, first, count int64) (erasure.ShardReader, error) {
+			return h.cfg.Open(ctx, l, i, first, count)
+		},
+	}
+}
+
+// label is what the other chunks of the part have as theirs.
+func (h *Healer) label(ctx context.Context, l layout.Layout, i int) (label []byte, err error) {
+	for j := range l.Slots {
+		if j == i {
+			continue
+		}
+		store, otherErr := h.cfg.Holder(l, j)
+		if otherErr == nil {
+			var info chunkstore.Info
+			if info, otherErr = store.Stat(ctx, l.Chunk(j)); otherErr == nil {
+				return info.Label, nil
+			}
+		}
+		err = errors.Join(err, otherErr)
+	}
+	return nil, err
+}
+
+// record has the part's record name the chunk, which is durable by now.
+func (h *Healer) record(ctx context.Context, s sick) error {
+	recorded, err := h.cfg.Records.RecordDurable(ctx, []metadata.DurableChunk{{
+		PartRef: metadata.PartRef{Upload: s.part.Upload, Number: s.part.Number, Attempt: s.part.Layout.Attempt},
+		Epoch:   s.epoch, Index: uint8(s.index),
+	}})
+	if err == nil && !recorded[0] {
+		return errRecordChanged
+	}
+	return err
+}
