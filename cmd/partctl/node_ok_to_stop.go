@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"partstore/internal/layout"
+	"partstore/node/admin"
+)
+
+func newNodeOKToStop(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ok-to-stop NODE...",
+		Short: "Say whether nodes may be stopped together",
+		Long: `Say whether the cluster could do without the nodes, given by name or ID: whether the
+registry keeps a majority, every part can be read, parts are taken, and nothing that is missing
+elsewhere waits to be healed. If not, the command ends with exit status 4. It changes nothing.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || slices.Contains(args, "") {
+				return fmt.Errorf("%w: %s wants NODE..., got %q", errUsage, cmd.CommandPath(), args)
+			}
+			return nil
+		},
+		RunE: e.runs(e.okToStop),
+	}
+}
+
+func (e *env) okToStop(ctx context.Context, c *admin.Client, names []string) error {
+	list, err := c.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	all := refs(list.Nodes)
+	nodes := make([]layout.NodeID, len(names))
+	for i, name := range names {
+		if nodes[i], err = findNode(all, name, "node of the cluster"); err != nil {
+			return err
+		}
+	}
+	v, err := c.JudgeStop(ctx, nodes)
+	if err != nil {
+		return err
+	}
+	err = e.print(v, func(w io.Writer) {
+		fmt.Fprintf(w, "margin %d, voters left %d of %d needed\n", v.Margin, v.Voters, v.Majority)
+		for _, p := range v.Problems {
+			fmt.Fprintln(w, "problem:", p)
+		}
+	})
+	if err == nil && len(v.Problems) > 0 {
+		return admin.ErrMargin
+	}
+	return err
+}

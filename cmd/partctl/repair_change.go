@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"partstore/metadata"
+	"partstore/node/admin"
+)
+
+func newRepairPause(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "pause",
+		Short: "Have no node rebuild anything",
+		Long: `Pause has every node stop healing before its next chunk, until "repair resume".
+It is recorded in the registry, and so outlives restarts. Reads and writes go on,
+and the margin of parts that lack a chunk stays as low as it is.`,
+		Args: exactly(),
+		RunE: e.runs(func(ctx context.Context, c *admin.Client, _ []string) error {
+			return e.changeRepair(ctx, c, metadata.RepairPause, 0, "Healing is paused on all nodes.")
+		}),
+	}
+}
+
+func newRepairResume(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume",
+		Short: "End a pause",
+		Args:  exactly(),
+		RunE: e.runs(func(ctx context.Context, c *admin.Client, _ []string) error {
+			return e.changeRepair(ctx, c, metadata.RepairResume, 0, "Healing goes on.")
+		}),
+	}
+}
+
+func newRepairThrottle(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "throttle BYTES/s",
+		Short: "Bound what each node moves to heal",
+		Long: `Throttle bounds how many bytes a second each node moves to heal, what it reads
+for that included, in place of its heal_bandwidth. KiB, MiB and GiB are
+understood; 0 takes the bound back.`,
+		Example: "  partctl repair throttle 20MiB/s",
+		Args:    exactly("BYTES/s"),
+		RunE: e.runs(func(ctx context.Context, c *admin.Client, args []string) error {
+			n, err := parseRate(args[0])
+			if err != nil {
+				return err
+			}
+			text := fmt.Sprintf("Each node moves at most %s a second to heal.", size(int64(n)))
+			if n == 0 {
+				text = "Each node heals as fast as it is configured to."
+			}
+			return e.changeRepair(ctx, c, metadata.RepairThrottle, n, text)
+		}),
+	}
+}
+
+func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.RepairVerb, bytesPerSecond uint64, text string) error {
+	if err := c.ChangeRepair(ctx, verb, bytesPerSecond); err != nil {
+		return err
+	}
+	return e.printDone("repair "+verb.String(), text)
+}
+
+// parseRate reads bytes a second.
+func parseRate(s string) (uint64, error) {
+	number, shift := strings.TrimSuffix(s, "/s"), 0
+	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+		if n, found := strings.CutSuffix(number, unit); found {
+			number, shift = n, 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || bits.Len64(n)+shift > 64 || n<<shift > metadata.MaxRepairBandwidth {
+		return 0, fmt.Errorf("%w: %q is no number of bytes a second up to %s", errUsage, s, size(metadata.MaxRepairBandwidth))
+	}
+	return n << shift, nil
+}
