@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,15 +39,35 @@ func TestRegistryInVirtualTime(t *testing.T) {
 	rng := testrand.New(t)
 	hits := map[string]int{}
 	var done time.Duration
-	for done < want && !t.Failed() {
-		seed := rng.Uint64()
-		if *virtualSeed != 0 {
-			seed, done = *virtualSeed, want
-		}
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			done += liveThrough(t, seed, hits)
-		})
+	var mu sync.Mutex // of rng, hits and done
+	next := func() (seed uint64, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		return rng.Uint64(), done < want && !t.Failed()
 	}
+	live := func(t *testing.T, seed uint64) {
+		lasted, hit := liveThrough(t, seed)
+		mu.Lock()
+		defer mu.Unlock()
+		done += lasted
+		for kind, n := range hit {
+			hits[kind] += n
+		}
+	}
+	t.Run("lives", func(t *testing.T) {
+		if *virtualSeed != 0 {
+			live(t, *virtualSeed)
+			return
+		}
+		for cpu := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint("cpu ", cpu), func(t *testing.T) {
+				t.Parallel()
+				for seed, ok := next(); ok; seed, ok = next() {
+					t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { live(t, seed) })
+				}
+			})
+		}
+	})
 	t.Logf("%s of virtual time", done.Round(time.Second))
 	for _, kind := range mustHit {
 		t.Logf("%8d  %s", hits[kind], kind)
@@ -55,10 +77,11 @@ func TestRegistryInVirtualTime(t *testing.T) {
 	}
 }
 
-// liveThrough is one world's life. It adds what happened to hits and returns
-// how long it lasted.
-func liveThrough(t *testing.T, seed uint64, hits map[string]int) (lasted time.Duration) {
+// liveThrough is one world's life. It returns how long it lasted and how often
+// each fault hit.
+func liveThrough(t *testing.T, seed uint64) (lasted time.Duration, hits map[string]int) {
 	real := time.Now()
+	hits = map[string]int{}
 	var operations []history.Operation
 	asked := 0
 	synctest.Test(t, func(t *testing.T) {
@@ -91,7 +114,7 @@ func liveThrough(t *testing.T, seed uint64, hits map[string]int) (lasted time.Du
 	checkHistory(t, seed, operations)
 	t.Logf("seed %d: %s virtual in %s, %d operations, checked in %s", seed, lasted.Round(time.Second), lived.Round(time.Millisecond),
 		asked, (time.Since(real) - lived).Round(time.Millisecond))
-	return lasted
+	return lasted, hits
 }
 
 // becomeClean waits until the cluster is as if nothing had happened.
