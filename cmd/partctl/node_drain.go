@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"partstore/internal/layout"
 	"partstore/metadata"
 	"partstore/node/admin"
 )
@@ -27,7 +29,7 @@ ends with exit status 4 and nothing is done, or with 3 if --wait was not enough.
 			if err != nil {
 				return err
 			}
-			if err := e.decideNode(ctx, c, d, node); err != nil || d.DryRun {
+			if err := e.drainNode(ctx, c, d, node); err != nil || d.DryRun {
 				return err
 			}
 			return e.awaitDrained(ctx, c, args[0], wait)
@@ -39,18 +41,46 @@ ends with exit status 4 and nothing is done, or with 3 if --wait was not enough.
 	return cmd
 }
 
+// storePlan is what was decided, or would be, about one store of a node.
+type storePlan struct {
+	Store layout.StoreID `json:"store"`
+	admin.StorePlan
+}
+
 // decideNode decides about every store of a node, as far as that was not done
-// before.
-func (e *env) decideNode(ctx context.Context, c *admin.Client, d admin.StoreDecision, node admin.Node) error {
+// before. It returns what was decided before an error.
+func decideNode(ctx context.Context, c *admin.Client, d admin.StoreDecision, node admin.Node) (plans []storePlan, err error) {
+	plans = []storePlan{}
 	for _, s := range node.Stores {
 		if s.Duty == d.Duty && !d.DryRun {
 			continue
 		}
-		if err := e.decideStore(ctx, c, d, s); err != nil {
-			return err
+		plan, err := decideStoreOf(ctx, c, d, s)
+		if err != nil {
+			return plans, fmt.Errorf("store %s: %w", s.ID, err)
 		}
+		plans = append(plans, storePlan{s.ID, plan})
 	}
-	return nil
+	return plans, nil
+}
+
+// drainNode decides that all stores of a node drain, and shows what follows.
+func (e *env) drainNode(ctx context.Context, c *admin.Client, d admin.StoreDecision, node admin.Node) error {
+	plans, err := decideNode(ctx, c, d, node)
+	if err != nil && len(plans) == 0 {
+		return err
+	}
+	shown := e.print(plans, func(w io.Writer) {
+		for _, p := range plans {
+			fmt.Fprint(w, "store ", p.Store, ": ")
+			showPlan(w, p.StorePlan)
+		}
+	})
+	err = errors.Join(err, shown)
+	for _, p := range plans {
+		err = errors.Join(err, refused(d, p.StorePlan))
+	}
+	return err
 }
 
 // awaitDrained says how far a drain is, until it is done or patience ends.
@@ -120,7 +150,7 @@ finished by the next.`,
 			return fmt.Errorf("%w: %d slots of node %s are still needed; drain it first", admin.ErrMargin, left, args[0])
 		}
 		if m.yes {
-			if err := e.decideNode(ctx, c, admin.StoreDecision{Duty: "dead", Reason: "decommissioned"}, node); err != nil {
+			if _, err := decideNode(ctx, c, admin.StoreDecision{Duty: "dead", Reason: "decommissioned"}, node); err != nil {
 				return err
 			}
 		}

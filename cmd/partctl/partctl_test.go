@@ -28,8 +28,11 @@ type fakeCluster struct {
 	members admin.MemberList
 	changes []metadata.MembersChange
 	stuck   bool // changes of membership are recorded and never followed
+	drained bool // the only node has two stores that hold nothing
 	upload  admin.UploadDetail
 	policy  admin.RepairPolicy
+
+	decisions []admin.StoreDecision
 }
 
 func newFakeCluster() *fakeCluster {
@@ -97,6 +100,11 @@ func (f *fakeCluster) Status(context.Context) (admin.Status, error) {
 
 func (f *fakeCluster) Nodes(context.Context) ([]admin.Node, error) {
 	applied := uint64(41)
+	if f.drained {
+		return []admin.Node{{ID: f.members.Members[0].ID, Name: "node1", Alive: true, Role: admin.RoleVoter, Stores: []admin.Store{
+			{ID: layout.StoreID{0xfe}, State: admin.StoreUp, Duty: "draining"}, {ID: layout.StoreID{0xfe, 1}, State: admin.StoreUp, Duty: "draining"},
+		}}}, nil
+	}
 	return []admin.Node{
 		{ID: f.members.Members[0].ID, Name: "node1", Zone: "east", Alive: true, Role: admin.RoleVoter, AppliedIndex: &applied, Version: "v0.1.0",
 			Stores: []admin.Store{{ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent"}},
@@ -137,6 +145,7 @@ func (f *fakeCluster) InspectObject(_ context.Context, bucket, key string) (admi
 }
 
 func (f *fakeCluster) DecideStore(_ context.Context, d admin.StoreDecision) (admin.StorePlan, error) {
+	f.decisions = append(f.decisions, d)
 	if d.DryRun {
 		return admin.StorePlan{Slots: 4, Bytes: 3 << 30, Seconds: 90, Problem: "too few nodes"}, nil
 	}
@@ -335,6 +344,31 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A node of two stores is decided about at once: programs get one document.
+func TestANodeOfTwoStoresIsOneDocument(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		want int
+		into any
+	}{
+		{"node drain --dry-run node1", 4, &[]storePlan{{}, {}}},
+		{"node decommission --yes node1", 0, &admin.MemberList{}},
+	} {
+		f := newFakeCluster()
+		f.drained = true
+		status, stdout, stderr := partctl(t, f, append(strings.Fields(tc.args), "-o", "json")...)
+		if err := json.Unmarshal([]byte(stdout), tc.into); status != tc.want || err != nil {
+			t.Errorf("partctl %s = %d, want %d; not one document: %v\n%s%s", tc.args, status, tc.want, err, stdout, stderr)
+		}
+		if plans, ok := tc.into.(*[]storePlan); ok && (len(*plans) != 2 || (*plans)[1].Store != layout.StoreID{0xfe, 1}) {
+			t.Errorf("partctl %s shows %+v", tc.args, *plans)
+		}
+		if dead := len(f.decisions) == 2 && f.decisions[0].Duty == "dead"; tc.want == 0 && !dead {
+			t.Errorf("partctl %s decided %+v, want that both stores are dead", tc.args, f.decisions)
+		}
 	}
 }
 

@@ -89,23 +89,36 @@ nothing is done, unless --override no-margin says otherwise. Store list shows ho
 
 // decideStore decides about a store as it was looked at.
 func (e *env) decideStore(ctx context.Context, c *admin.Client, d admin.StoreDecision, s admin.Store) error {
-	d.Store, d.Version = s.ID, s.Version
-	plan, err := c.DecideStore(ctx, d)
+	plan, err := decideStoreOf(ctx, c, d, s)
 	if err != nil {
 		return err
 	}
-	err = e.print(plan, func(w io.Writer) {
-		fmt.Fprintf(w, "slots %d, %s, at least %s; nodes to take them %d with %s free, margin meanwhile %d\n",
-			plan.Slots, size(plan.Bytes), time.Duration(plan.Seconds)*time.Second, plan.Targets, size(plan.Room), plan.Margin)
-		if plan.Problem != "" {
-			fmt.Fprintln(w, "problem:", plan.Problem)
-		}
-		if !plan.Done {
-			fmt.Fprintln(w, "nothing was done")
-		}
-	})
-	if err == nil && d.DryRun && plan.Problem != "" {
+	if err := e.print(plan, func(w io.Writer) { showPlan(w, plan) }); err != nil {
+		return err
+	}
+	return refused(d, plan)
+}
+
+func decideStoreOf(ctx context.Context, c *admin.Client, d admin.StoreDecision, s admin.Store) (admin.StorePlan, error) {
+	d.Store, d.Version = s.ID, s.Version
+	return c.DecideStore(ctx, d)
+}
+
+func showPlan(w io.Writer, plan admin.StorePlan) {
+	fmt.Fprintf(w, "slots %d, %s, at least %s; nodes to take them %d with %s free, margin meanwhile %d\n",
+		plan.Slots, size(plan.Bytes), time.Duration(plan.Seconds)*time.Second, plan.Targets, size(plan.Room), plan.Margin)
+	if plan.Problem != "" {
+		fmt.Fprintln(w, "problem:", plan.Problem)
+	}
+	if !plan.Done {
+		fmt.Fprintln(w, "nothing was done")
+	}
+}
+
+// refused is the error of a plan that would not be done.
+func refused(d admin.StoreDecision, plan admin.StorePlan) error {
+	if d.DryRun && plan.Problem != "" {
 		return admin.ErrMargin
 	}
-	return err
+	return nil
 }
