@@ -43,7 +43,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[bytes.Index(b, content)] ^= 1
+	b[bytes.Index(b, content)+len(content)/2] ^= 1 // the byte before the content may be one more x
 	if err := os.WriteFile(segment, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
