@@ -283,10 +283,17 @@ func (c *cluster) eventually(what string, ok func() bool) {
 	poll(c.t, what, ok)
 }
 
-// poll waits for a condition that nothing announces.
+// poll waits for a condition that nothing announces, and gives up before the
+// time-out of all tests hides what it waited for.
 func poll(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	end := time.Now().Add(2 * time.Minute)
+	if t, ok := t.(*testing.T); ok {
+		if all, set := t.Deadline(); set && all.Add(-15*time.Second).Before(end) {
+			end = all.Add(-15 * time.Second)
+		}
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
