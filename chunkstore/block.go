@@ -112,6 +112,16 @@ type FrameWriter interface {
 	WriteFrame(frame []byte) error
 }
 
+// RunReader is a Reader that also returns several blocks at a time.
+type RunReader interface {
+	Reader
+	// NextRun reads blocks that follow into buf, which holds layout.BlockRoom
+	// bytes for each, and appends them to dst, in order and verified; they lie
+	// in buf. It returns at least one block or an error, as Next would, and
+	// more only if they are at hand: fewer than fit means nothing.
+	NextRun(buf []byte, dst [][]byte) ([][]byte, error)
+}
+
 // FrameReader is a Reader that also returns blocks as frames.
 type FrameReader interface {
 	Reader

@@ -167,7 +167,7 @@ func TestDamageIsNeverServed(t *testing.T) {
 	}
 }
 
-// checkNeverWrong reads all chunks, as blocks and as frames. An error must be
+// checkNeverWrong reads all chunks, as blocks, runs and frames. An error must be
 // one of the allowed.
 func checkNeverWrong(t *testing.T, d *chunkstore.Disk, contents map[layout.ChunkID][]byte, damage string, allowed ...error) {
 	t.Helper()
@@ -177,6 +177,12 @@ func checkNeverWrong(t *testing.T, d *chunkstore.Disk, contents map[layout.Chunk
 		if err == nil && !bytes.Equal(got, want) {
 			t.Errorf("%s: wrong bytes of chunk %s", damage, id)
 		}
+		single, singleErr := chunkstoretest.ReadRuns(t.Context(), d, id, 0, -1, 1)
+		run, runErr := chunkstoretest.ReadRuns(t.Context(), d, id, 0, -1, 8)
+		if !bytes.HasPrefix(want, run) || !bytes.Equal(run, single) || (singleErr == nil) != (err == nil) || (runErr == nil) != (err == nil) {
+			t.Errorf("%s: runs of %s = %d bytes, %v, of one block each = %d bytes, %v; blocks = %v", damage, id, len(run), runErr, len(single), singleErr, err)
+		}
+		checkAllowed(t, damage+": runs of "+id.String(), runErr, allowed)
 		if framesErr := readFrames(t, d, id); (framesErr == nil) != (err == nil) {
 			t.Errorf("%s: frames of %s = %v, blocks = %v", damage, id, framesErr, err)
 		}

@@ -159,6 +159,8 @@ func (d *Disk) Open(ctx context.Context, id layout.ChunkID, first, count int64) 
 	return &diskReader{disk: d, ctx: ctx, chunk: c, seal: NewSeal(id), next: first, end: end}, nil
 }
 
+var _ RunReader = (*diskReader)(nil)
+
 // diskReader reads the blocks next to end-1 of a chunk.
 type diskReader struct {
 	disk      *Disk
@@ -181,6 +183,45 @@ func (r *diskReader) Next(buf []byte) (int, error) {
 		}
 		return size, r.seal.Verify(r.next, buf[:size], sum[:])
 	})
+}
+
+// NextRun implements RunReader. Of frames that cannot be read together, and of
+// those after a damaged one, it leaves the finding to the next call.
+func (r *diskReader) NextRun(buf []byte, dst [][]byte) ([][]byte, error) {
+	n := min(int64(len(buf)/layout.BlockRoom), r.end-r.next, r.chunk.together(r.next))
+	if n > 1 && !r.closed && r.ctx.Err() == nil {
+		if run := r.readTogether(buf, n, dst); len(run) > len(dst) {
+			return run, nil
+		}
+	}
+	frame, err := r.NextFrame(buf)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, buf[:frame-ChecksumSize]), nil
+}
+
+// readTogether reads the next n frames, which lie one behind the other, and
+// appends the payloads of those before the first that is not sound.
+func (r *diskReader) readTogether(buf []byte, n int64, dst [][]byte) [][]byte {
+	at, offset := r.chunk.locate(r.next)
+	s, err := r.chunk.segment(at.segment)
+	if err != nil {
+		return dst
+	}
+	frames := buf[:(n-1)*MaxFrameSize+r.blockSize(r.next+n-1)+ChecksumSize]
+	if s.readAt(frames, at.offset()+offset) != nil {
+		return dst
+	}
+	for ; len(frames) > 0; r.next++ {
+		frame := frames[:min(MaxFrameSize, len(frames))]
+		payload, err := r.seal.Payload(r.next, frame)
+		if err != nil {
+			break
+		}
+		dst, frames = append(dst, payload), frames[len(frame):]
+	}
+	return dst
 }
 
 // NextFrame implements FrameReader.
@@ -210,14 +251,26 @@ func (r *diskReader) read(block func(s *segment, offset int64, size int) (int, e
 	n := 0
 	s, err := r.chunk.segment(at.segment)
 	if err == nil {
-		size := min(layout.BlockSize, r.chunk.size-r.next*layout.BlockSize)
-		n, err = block(s, at.offset()+offset, int(size))
+		n, err = block(s, at.offset()+offset, int(r.blockSize(r.next)))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read chunk %s: %w", r.chunk.id, r.disk.explain(r.chunk.entry, err))
 	}
 	r.next++
 	return n, nil
+}
+
+// blockSize is the payload of block number n, in bytes.
+func (r *diskReader) blockSize(n int64) int64 {
+	return min(layout.BlockSize, r.chunk.size-n*layout.BlockSize)
+}
+
+// together is how many frames lie one behind the other from block number n on.
+func (c *chunk) together(n int64) int64 {
+	if n/pieceBlocks < int64(len(c.table)) {
+		return pieceBlocks - n%pieceBlocks
+	}
+	return blockCount(c.size) - n
 }
 
 // locate returns the piece or record with block number n, and where in it the

@@ -2,6 +2,7 @@ package chunkstoretest
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"partstore/chunkstore"
@@ -58,5 +59,31 @@ func testRanges(t *testing.T, s chunkstore.Store) {
 	if r, err := s.Open(t.Context(), id, -1, 1); err == nil {
 		r.Close()
 		t.Error("Open from block -1 = nil error")
+	}
+}
+
+func testRuns(t *testing.T, s chunkstore.Store) {
+	const blocks, last = 19, 99
+	id := ID(0)
+	content := Content(id, (blocks-1)*layout.BlockSize+last)
+	mustWrite(t, s, id, nil, content)
+	for _, atOnce := range []int{1, 4, 8, 30} {
+		for _, r := range []struct{ first, count int64 }{
+			{0, -1}, {0, blocks}, {0, 1}, {3, 1}, {0, 8}, {5, 8}, {7, 9}, {16, 2}, {17, 2}, {18, 1}, {18, -1}, {17, 40}, {19, 2}, {4, 0}, {1 << 50, -1},
+		} {
+			from := min(int(min(r.first, blocks))*layout.BlockSize, len(content))
+			to := len(content)
+			if r.count >= 0 {
+				to = min(from+int(r.count)*layout.BlockSize, to)
+			}
+			got, err := ReadRuns(t.Context(), s, id, r.first, r.count, atOnce)
+			if errors.Is(err, errors.ErrUnsupported) {
+				return // a RunReader is optional
+			}
+			if err != nil || !bytes.Equal(got, content[from:to]) {
+				t.Errorf("blocks %d+%d, %d at a time = %d bytes, %v; want %d bytes, equal: %t",
+					r.first, r.count, atOnce, len(got), err, to-from, bytes.Equal(got, content[from:to]))
+			}
+		}
 	}
 }

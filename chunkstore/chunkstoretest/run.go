@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -24,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) chunkstore.Store) {
 		{"sizes round-trip", testSizes},
 		{"labels round-trip", testLabels},
 		{"ranges are exact", testRanges},
+		{"runs are exact", testRuns},
 		{"nothing is seen before commit", testInvisible},
 		{"abort leaves nothing", testAbort},
 		{"writer ends once", testEnded},
@@ -92,6 +94,36 @@ func Read(ctx context.Context, s chunkstore.Store, id layout.ChunkID, first, cou
 			return nil, err
 		}
 		content = append(content, buf[:n]...)
+	}
+}
+
+// ReadRuns is Read in runs of so many blocks at most. It returns what it read
+// before an error, too.
+func ReadRuns(ctx context.Context, s chunkstore.Store, id layout.ChunkID, first, count int64, atOnce int) ([]byte, error) {
+	r, err := s.Open(ctx, id, first, count)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	runs, ok := r.(chunkstore.RunReader)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	var content []byte
+	buf := make([]byte, atOnce*layout.BlockRoom)
+	for {
+		blocks, err := runs.NextRun(buf, nil)
+		switch {
+		case errors.Is(err, io.EOF):
+			return content, nil
+		case err != nil:
+			return content, err
+		case len(blocks) == 0 || len(blocks) > atOnce:
+			return content, fmt.Errorf("run of %d blocks, want 1 to %d", len(blocks), atOnce)
+		}
+		for _, b := range blocks {
+			content = append(content, b...)
+		}
 	}
 }
 

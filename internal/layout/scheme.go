@@ -10,6 +10,10 @@ import (
 // checksummed on disk and on the wire, and the size of a full shard.
 const BlockSize = 64 << 10
 
+// BlockRoom is the room a block takes where several are read at a time, in
+// bytes: the block, and what stands between blocks where they come from.
+const BlockRoom = BlockSize + 64
+
 // MaxShards bounds Data+Parity of a scheme; a layout's durable mask has 32 bits.
 const MaxShards = 32
 

@@ -63,7 +63,7 @@ func (e *Engine) ReserveWrite(ctx context.Context, s layout.Scheme, size int64) 
 // parts of a scheme. While one part is read the next is being opened, hence two
 // readers.
 func (e *Engine) ReserveRead(ctx context.Context, s layout.Scheme, length int64) (release func(), err error) {
-	const held = readAhead + 2 // blocks of a stream: in its hands, on their way, and in use
+	const held = readRuns * readRun // blocks of a stream
 	blocks := min(held*int64(s.Total()), length/layout.BlockSize+2)
 	return e.memory.reserve(ctx, 2*blocks*layout.BlockSize)
 }

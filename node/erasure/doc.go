@@ -7,6 +7,8 @@
 //     multiple of k and has shards of ceil(n/k) bytes.
 //   - A write succeeds only with a write quorum of chunks; a read yields exactly
 //     the bytes asked for or an error, never a short clean end.
+//   - A read takes the blocks of a chunk in runs of a few, as they arrive. What a
+//     run has before a failure is used.
 //   - Memory is a few stripes for each stream, whatever the part size, and of
 //     all streams together no more than was reserved.
 //   - A buffer is used again only after every goroutine that may touch it let

@@ -47,6 +47,16 @@ type ShardReader interface {
 	Close() error
 }
 
+// A RunReader is a ShardReader that also returns several shards at a time. A
+// chunkstore.RunReader is one.
+type RunReader interface {
+	ShardReader
+	// NextRun reads shards that follow into buf, which has layout.BlockRoom
+	// bytes for each, and appends them to dst; they lie in buf. It returns at
+	// least one or an error, and more only if they are at hand.
+	NextRun(buf []byte, dst [][]byte) ([][]byte, error)
+}
+
 // Config tunes an Engine.
 type Config struct {
 	// Hedge is how long a chunk may make no progress while others wait for it
@@ -70,7 +80,7 @@ type Config struct {
 type Engine struct {
 	cfg     Config
 	stripes [layout.MaxShards + 1]sync.Pool // *stripe, by number of shards
-	blocks  sync.Pool                       // *[layout.BlockSize]byte
+	buffers [readRun + 1]sync.Pool          // *buffer, by number of blocks
 	starts  sync.Pool                       // *[]byte, of bodies
 
 	memory        budget
@@ -128,19 +138,6 @@ func (e *Engine) coder(s layout.Scheme) (Coder, error) {
 	}
 	e.coders[s] = c
 	return c, nil
-}
-
-func (e *Engine) getBlock() *[layout.BlockSize]byte {
-	if b, ok := e.blocks.Get().(*[layout.BlockSize]byte); ok {
-		return b
-	}
-	return new([layout.BlockSize]byte)
-}
-
-func (e *Engine) putBlock(b *[layout.BlockSize]byte) {
-	if b != nil {
-		e.blocks.Put(b)
-	}
 }
 
 // getPrefix returns a buffer of n bytes for the start of a body.

@@ -70,12 +70,12 @@ func (r *Reader) collect(stripe int64) {
 		if s == nil || r.held[i] != nil {
 			continue
 		}
-		b, ok := s.take(r.engine, stripe)
+		b, ok := s.take(stripe)
 		switch {
 		case ok && b.err != nil:
 			r.lose(i, stripe, b.err)
 		case ok:
-			r.held[i], r.shards[i], s.late = b.buf, b.buf[:b.n], false
+			r.held[i], r.shards[i], s.late = b.in, b.shard, false
 		}
 	}
 }
@@ -135,7 +135,7 @@ func (r *Reader) ask(w window) error {
 			break
 		}
 		if s := r.streams[i]; s != nil {
-			s.stop(r.engine) // it reads other stripes than this one
+			s.stop() // it reads other stripes than this one
 		}
 		r.streams[i] = r.openStream(i, w.stripe, r.last+1)
 		sure++
@@ -184,7 +184,7 @@ func (r *Reader) suspect(stripe int64, waited time.Duration) {
 
 // lose ends a stream that failed or was given up.
 func (r *Reader) lose(i int, stripe int64, err error) {
-	r.streams[i].stop(r.engine)
+	r.streams[i].stop()
 	r.streams[i] = nil
 	if r.ctx.Err() != nil {
 		return // it failed because we stopped it
@@ -208,7 +208,7 @@ func (r *Reader) settle(w window, patience time.Duration) error {
 	}
 	for i := len(r.streams) - 1; open > int(r.src.Scheme.Data); i-- {
 		if s := r.streams[i]; s != nil && s.end > w.stripe+1 {
-			s.stop(r.engine)
+			s.stop()
 			r.streams[i] = nil
 			open--
 		}
@@ -219,8 +219,8 @@ func (r *Reader) settle(w window, patience time.Duration) error {
 	wanted := make([]bool, r.src.Scheme.Data)
 	for i := w.lowest; i <= w.highest; i++ {
 		if r.held[i] == nil {
-			r.held[i] = r.engine.getBlock()
-			r.shards[i] = r.held[i][:0]
+			r.held[i] = r.engine.getBuffer(1, nil)
+			r.shards[i] = r.held[i].room[:0]
 			wanted[i] = true
 		}
 	}

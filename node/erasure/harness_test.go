@@ -49,6 +49,8 @@ type memory struct {
 	committed map[int]bool
 	aborted   map[int]bool
 	reads     map[int][]int64 // blocks read of each chunk
+	runs      map[int]int     // calls of NextRun for each chunk
+	inRuns    bool            // readers can read several blocks at a time
 
 	onWrite  func(ctx context.Context, i, block int) error
 	onCommit func(ctx context.Context, i int) error
@@ -58,7 +60,7 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		chunks: map[int][][]byte{}, committed: map[int]bool{}, aborted: map[int]bool{},
-		reads: map[int][]int64{},
+		reads: map[int][]int64{}, runs: map[int]int{},
 	}
 }
 
@@ -128,7 +130,34 @@ func (m *memory) open(ctx context.Context, i int, first, count int64) (ShardRead
 	if !m.committed[i] {
 		return nil, errMissing
 	}
-	return &memoryReader{m: m, ctx: ctx, index: i, blocks: m.chunks[i], next: first, end: first + count}, nil
+	r := &memoryReader{m: m, ctx: ctx, index: i, blocks: m.chunks[i], next: first, end: first + count}
+	if m.inRuns {
+		return &memoryRunReader{memoryReader: r}, nil
+	}
+	return r, nil
+}
+
+// memoryRunReader fills every buffer, as long as nothing is wrong.
+type memoryRunReader struct {
+	*memoryReader
+	err error // of the block after a run
+}
+
+func (r *memoryRunReader) NextRun(buf []byte, dst [][]byte) ([][]byte, error) {
+	r.m.mu.Lock()
+	r.m.runs[r.index]++
+	r.m.mu.Unlock()
+	had := len(dst)
+	for ; r.err == nil && len(buf) > 0; buf = buf[layout.BlockRoom:] {
+		var n int
+		if n, r.err = r.Next(buf); r.err == nil {
+			dst = append(dst, buf[:n])
+		}
+	}
+	if len(dst) > had {
+		return dst, nil
+	}
+	return dst, r.err
 }
 
 type memoryReader struct {

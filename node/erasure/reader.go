@@ -37,10 +37,10 @@ type Reader struct {
 	lost    []int64   // stripe at which a chunk failed last, or -1
 	causes  []error   // why, by index
 
-	held   []*[layout.BlockSize]byte // blocks of the current stripe, by index
-	shards [][]byte                  // what is known of them
-	pieces [][]byte                  // payload gathered and not yet read
-	err    error                     // sticky
+	held   []*buffer // with the blocks of the current stripe, by index
+	shards [][]byte  // what is known of them
+	pieces [][]byte  // payload gathered and not yet read
+	err    error     // sticky
 }
 
 // Open returns a reader of length payload bytes from offset on, once the first
@@ -67,7 +67,7 @@ func (e *Engine) Open(ctx context.Context, src Source, offset, length int64) (*R
 		streams: make([]*stream, total),
 		lost:    make([]int64, total),
 		causes:  make([]error, total),
-		held:    make([]*[layout.BlockSize]byte, total),
+		held:    make([]*buffer, total),
 		shards:  make([][]byte, total),
 	}
 	for i := range r.lost {
@@ -184,7 +184,7 @@ func (r *Reader) poke() {
 func (r *Reader) letGo() {
 	r.pieces = r.pieces[:0]
 	for i, b := range r.held {
-		r.engine.putBlock(b)
+		b.release()
 		r.held[i], r.shards[i] = nil, nil
 	}
 }
@@ -194,7 +194,7 @@ func (r *Reader) Close() error {
 	r.cancel()
 	for i, s := range r.streams {
 		if s != nil {
-			s.stop(r.engine)
+			s.stop()
 			r.streams[i] = nil
 		}
 	}

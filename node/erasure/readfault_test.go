@@ -24,13 +24,15 @@ func TestReadSurvivesBadStoresAtEveryStripe(t *testing.T) {
 		name  string
 		fault func(context.Context) error
 	}{{"failing", broken}, {"frozen", frozen}} {
-		for block := int64(-1); block < 6; block++ {
-			t.Run(fmt.Sprintf("%s from block %d", tc.name, block), func(t *testing.T) {
+		for n := range int64(2 * 7) {
+			block, inRuns := n/2-1, n%2 > 0
+			t.Run(fmt.Sprintf("%s from block %d, in runs %t", tc.name, block, inRuns), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					rng := testrand.New(t)
 					e := newEngine(t, Config{})
 					body := randomBytes(rng, 5*s.StripeSize()+77)
 					m := newMemory()
+					m.inRuns = inRuns
 					store(t, e, m, s, body)
 					bad := rng.Perm(s.Total())[:2]
 					m.onRead = readFaults(block, tc.fault, bad...)
@@ -75,11 +77,18 @@ func TestReadWithTooManyBadStoresIsAnError(t *testing.T) {
 // Three chunks are damaged, one more than the scheme has parity, but never
 // three in one stripe.
 func TestScatteredDamageIsReadAround(t *testing.T) {
+	for _, inRuns := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in runs %t", inRuns), func(t *testing.T) { testScatteredDamage(t, inRuns) })
+	}
+}
+
+func testScatteredDamage(t *testing.T, inRuns bool) {
 	e := newEngine(t, Config{})
 	s := mustParse(t, "4+2")
 	rng := testrand.New(t)
 	body := randomBytes(rng, 8*s.StripeSize())
 	m := newMemory()
+	m.inRuns = inRuns
 	store(t, e, m, s, body)
 	m.onRead = func(_ context.Context, i int, block int64) error {
 		if block >= 0 && (int64(i) == block%6 || int64(i) == (block+3)%6) {
@@ -121,10 +130,17 @@ func TestChunksToBeTriedLastAreNotOpened(t *testing.T) {
 // A shard of the wrong length means that the record and the chunk disagree. It
 // must not reach the coder.
 func TestShardOfWrongLengthIsAFailedShard(t *testing.T) {
+	for _, inRuns := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in runs %t", inRuns), func(t *testing.T) { testShardOfWrongLength(t, inRuns) })
+	}
+}
+
+func testShardOfWrongLength(t *testing.T, inRuns bool) {
 	e := newEngine(t, Config{})
 	s := mustParse(t, "2+1")
 	body := randomBytes(testrand.New(t), 2*s.StripeSize()+100)
 	m := newMemory()
+	m.inRuns = inRuns
 	store(t, e, m, s, body)
 	heard := reports{}
 	m.chunks[0][2] = m.chunks[0][2][:10]
@@ -141,6 +157,45 @@ func TestShardOfWrongLengthIsAFailedShard(t *testing.T) {
 	if len(heard) != 1 || heard[0] == nil {
 		t.Errorf("reports = %v, want chunk 0 alone", heard)
 	}
+}
+
+// A stream reads ahead in runs, and no further than it has memory for.
+func TestStreamsReadRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		s := mustParse(t, "4+2")
+		const stripes = 5 * readRun
+		body := randomBytes(testrand.New(t), stripes*s.StripeSize())
+		m := newMemory()
+		m.inRuns = true
+		store(t, e, m, s, body)
+		r, err := e.Open(t.Context(), Source{Scheme: s, Size: int64(len(body)), Open: m.open}, 0, int64(len(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		check := func(when string, runs int) {
+			t.Helper()
+			synctest.Wait()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			for i := range s.Data {
+				if got, blocks := m.runs[int(i)], len(m.reads[int(i)]); got != runs || blocks != runs*readRun {
+					t.Errorf("%s: chunk %d was read in %d runs and %d blocks, want %d runs of %d", when, i, got, blocks, runs, readRun)
+				}
+			}
+		}
+		check("with the first stripe in hand", readRuns)
+		got := make([]byte, len(body))
+		if _, err := io.ReadFull(r, got[:readRun*s.StripeSize()]); err != nil {
+			t.Fatal(err)
+		}
+		check("in the last stripe of the first runs", readRuns)
+		if _, err := io.ReadFull(r, got[readRun*s.StripeSize():]); err != nil || string(got) != string(body) {
+			t.Errorf("read other bytes, %v", err)
+		}
+		check("in the end", stripes/readRun)
+	})
 }
 
 func TestContextEndsARead(t *testing.T) {

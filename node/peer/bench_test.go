@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -100,30 +101,48 @@ func BenchmarkRead(b *testing.B) {
 	for _, bench := range []struct {
 		blocks, callers int
 		tls             bool
-	}{{1, 32, false}, {21, 8, false}, {256, 8, false}, {1, 32, true}, {256, 8, true}} {
+		run             int // blocks at a time; 0: one, without a run
+	}{
+		{1, 32, false, 0}, {1, 32, false, 1}, {21, 8, false, 0}, {21, 8, false, 4}, {256, 8, false, 0}, {256, 8, false, 2}, {256, 8, false, 4},
+		{1, 32, true, 1}, {256, 8, true, 0}, {256, 8, true, 4},
+	} {
 		size := bench.blocks * layout.BlockSize
-		b.Run(fmt.Sprintf("size=%dKiB/callers=%d/tls=%t", size>>10, bench.callers, bench.tls), func(b *testing.B) {
+		b.Run(fmt.Sprintf("size=%dKiB/callers=%d/tls=%t/run=%d", size>>10, bench.callers, bench.tls, bench.run), func(b *testing.B) {
 			memory := chunkstore.NewMemory()
 			s := remote(b, memory, bench.tls)
 			id := layout.ChunkID{Attempt: layout.NewAttemptID(1, 1, 1)}
 			if err := writeChunk(b, memory, id, bench.blocks, make([]byte, layout.BlockSize)); err != nil {
 				b.Fatal(err)
 			}
+			buffers := sync.Pool{New: func() any {
+				buf := make([]byte, max(1, bench.run)*layout.BlockRoom)
+				return &buf
+			}}
 			benchmark(b, size, bench.callers, func() error {
-				r, err := s.Open(b.Context(), id, 0, -1)
-				if err != nil {
-					return err
-				}
-				defer r.Close()
-				buf := make([]byte, layout.BlockSize)
-				for {
-					if _, err := r.Next(buf); errors.Is(err, io.EOF) {
-						return nil
-					} else if err != nil {
-						return err
-					}
-				}
+				buf := buffers.Get().(*[]byte)
+				defer buffers.Put(buf)
+				return readChunk(b, s, id, int64(bench.blocks), *buf, bench.run > 0)
 			})
 		})
 	}
+}
+
+func readChunk(b *testing.B, s chunkstore.Store, id layout.ChunkID, blocks int64, buf []byte, runs bool) error {
+	r, err := s.Open(b.Context(), id, 0, blocks)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var shards [8][]byte
+	for err == nil {
+		if runs {
+			_, err = r.(chunkstore.RunReader).NextRun(buf, shards[:0])
+		} else {
+			_, err = r.Next(buf)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

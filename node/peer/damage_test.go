@@ -93,11 +93,19 @@ func TestReadErrorsKeepTheirMeaning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			buf := make([]byte, layout.BlockSize)
-			for range good {
-				if _, err := r.Next(buf); err != nil {
-					t.Errorf("%v after %d blocks: Next = %v", want, good, err)
+			buf := make([]byte, 4*layout.BlockRoom)
+			for seen := 0; seen < good; {
+				if good%2 > 0 {
+					run, err := r.(chunkstore.RunReader).NextRun(buf, nil)
+					if seen += len(run); err != nil || seen > good {
+						t.Fatalf("%v after %d blocks: NextRun = %d blocks, %v; %d in all", want, good, len(run), err, seen)
+					}
+					continue
 				}
+				if _, err := r.Next(buf); err != nil {
+					t.Fatalf("%v after %d blocks: Next = %v", want, good, err)
+				}
+				seen++
 			}
 			for range 2 {
 				if _, err := r.Next(buf); !errors.Is(err, want) {

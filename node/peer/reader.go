@@ -23,11 +23,11 @@ func (s *remoteStore) Open(ctx context.Context, id layout.ChunkID, first, count 
 	}
 	request := chunkRequest{op: opRead, store: s.store, chunk: id, first: first, count: max(-1, count)}.append(nil)
 	for fresh := false; ; fresh = true {
-		r := &remoteReader{store: s, ctx: ctx, id: id, records: records{seal: chunkstore.NewSeal(id), first: first}}
+		r := &remoteReader{store: s, ctx: ctx, id: id, count: count, records: records{seal: chunkstore.NewSeal(id), first: first}}
 		if r.conn, err = s.client.begin(ctx, to, fresh); err != nil {
 			return nil, s.fail(op, err)
 		}
-		r.records.r = r.conn.in
+		r.records.r = patientReader{r.conn}
 		if err = r.conn.send(request); err == nil {
 			err = r.begin()
 		}
@@ -42,11 +42,24 @@ func (s *remoteStore) Open(ctx context.Context, id layout.ChunkID, first, count 
 	}
 }
 
+// patientReader waits for Timeout, each time it waits.
+type patientReader struct{ conn *chunkConn }
+
+func (p patientReader) Read(b []byte) (int, error) {
+	if err := p.conn.conn.SetReadDeadline(p.conn.patience()); err != nil {
+		return 0, err
+	}
+	return p.conn.in.Read(b)
+}
+
+var _ chunkstore.RunReader = (*remoteReader)(nil)
+
 // remoteReader reads the blocks of one chunk as they stream in.
 type remoteReader struct {
 	store   *remoteStore
 	ctx     context.Context // the caller's; bounds the life of the reader, see Store.Open
 	id      layout.ChunkID
+	count   int64      // of blocks that were asked for; all that follow if negative
 	conn    *chunkConn // nil once the exchange has ended
 	records records
 	err     error // the first one, io.EOF included; sticky
@@ -55,9 +68,6 @@ type remoteReader struct {
 // begin waits for the start of the answer; a failure that comes first is the
 // answer to Open.
 func (r *remoteReader) begin() error {
-	if err := r.conn.conn.SetReadDeadline(r.conn.patience()); err != nil {
-		return errors.Join(errDead, err)
-	}
 	if err := r.records.begin(); err != nil {
 		if !isTimeout(err) {
 			err = errors.Join(errDead, err)
@@ -94,14 +104,40 @@ func (r *remoteReader) read(buf []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if err := r.conn.conn.SetReadDeadline(r.conn.patience()); err != nil {
-		return 0, err
-	}
 	n, err := r.records.next()
 	if err != nil {
 		return 0, err
 	}
 	return n, r.records.payload(buf, n)
+}
+
+// NextRun implements chunkstore.RunReader.
+func (r *remoteReader) NextRun(buf []byte, dst [][]byte) ([][]byte, error) {
+	if r.err != nil {
+		return dst, r.err
+	}
+	run, err := r.readRun(buf, dst)
+	if err == nil && r.records.complete() {
+		_, err = r.records.next() // see Next
+	}
+	if err != nil {
+		r.end(err)
+	}
+	if len(run) > len(dst) {
+		return run, nil
+	}
+	return dst, r.err
+}
+
+func (r *remoteReader) readRun(buf []byte, dst [][]byte) ([][]byte, error) {
+	if err := r.ctx.Err(); err != nil {
+		return dst, err
+	}
+	left := int64(-1)
+	if r.count >= 0 {
+		left = r.count - r.records.blocks
+	}
+	return r.records.run(buf, left, dst)
 }
 
 // end ends the exchange with its first error, which may be that all went well.

@@ -32,6 +32,11 @@ func TestConnectionsAreReused(t *testing.T) {
 		if err := readBlock(t.Context(), s, id); err != nil && n > 0 {
 			t.Fatal(err)
 		}
+		for _, count := range []int64{-1, 1, 3, 40} {
+			if _, err := chunkstoretest.ReadRuns(t.Context(), s, id, 0, count, 4); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if _, err := s.Open(t.Context(), chunkstoretest.ID(n+100), 0, -1); !errors.Is(err, chunkstore.ErrNotFound) {
 			t.Fatal(err)
 		}

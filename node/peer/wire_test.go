@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"testing"
 
@@ -47,6 +48,24 @@ func readStream(b []byte, frames bool) (payload []byte, blocks int64, size int, 
 	}
 }
 
+// readRuns reads a stream as the client reads blocks for a range.
+func readRuns(b []byte, left int64, atOnce int) (payload []byte, size int, err error) {
+	r := bytes.NewReader(b)
+	in := records{r: r, seal: fuzzSeal}
+	buf := make([]byte, atOnce*layout.BlockRoom)
+	for err == nil {
+		var run [][]byte
+		run, err = in.run(buf, left, nil)
+		for _, block := range run {
+			payload = append(payload, block...)
+		}
+		if left >= 0 {
+			left -= int64(len(run))
+		}
+	}
+	return payload, len(b) - r.Len(), err
+}
+
 func FuzzRecords(f *testing.F) {
 	stream := appendBlock(appendBlock(nil, 0, []byte("first")), 1, []byte("second"))
 	f.Add(appendEnd(bytes.Clone(stream), fuzzSeal, 2))
@@ -59,6 +78,17 @@ func FuzzRecords(f *testing.F) {
 		other, _, otherSize, otherErr := readStream(b, true)
 		if err == nil || (errors.Is(err, errEndOfRecords) != errors.Is(otherErr, errEndOfRecords)) {
 			t.Fatalf("as payloads: %v, as frames: %v", err, otherErr)
+		}
+		// Runs must see what single blocks show. They may refuse more: blocks that
+		// nobody asked for, and what follows the end.
+		for _, left := range []int64{-1, 1, blocks} {
+			run, runSize, runErr := readRuns(b, left, 2)
+			if !bytes.HasPrefix(payload, run) {
+				t.Errorf("in runs, other bytes: %x", run)
+			}
+			if errors.Is(runErr, errEndOfRecords) && (!errors.Is(err, errEndOfRecords) || len(run) != len(payload) || runSize != size) {
+				t.Errorf("in runs: %v after %d bytes; one by one: %v after %d", runErr, len(run), err, len(payload))
+			}
 		}
 		if !errors.Is(err, errEndOfRecords) {
 			return
@@ -85,6 +115,46 @@ func TestStreamWithoutItsEndIsNeverComplete(t *testing.T) {
 		if !errors.Is(err, errEndOfRecords) || len(payload) != 104 || size != len(whole) {
 			t.Errorf("stream with a byte behind it = %d bytes of %d, %v", len(payload), size, err)
 		}
+	}
+}
+
+// A run that arrived together with what ends the stream leaves nothing of it
+// behind, and takes nothing of what is not its own.
+func TestRunsEndWithTheStream(t *testing.T) {
+	full := bytes.Repeat([]byte{7}, layout.BlockSize)
+	var blocks []byte
+	for n := range int64(5) {
+		blocks = appendBlock(blocks, n, full)
+	}
+	short := appendBlock(bytes.Clone(blocks), 5, []byte("last"))
+	for _, tc := range []struct {
+		name    string
+		stream  []byte
+		payload int
+		err     error
+	}{
+		{"full blocks", appendEnd(bytes.Clone(blocks), fuzzSeal, 5), 5 * layout.BlockSize, errEndOfRecords},
+		{"a short one at last", appendEnd(bytes.Clone(short), fuzzSeal, 6), 5*layout.BlockSize + 4, errEndOfRecords},
+		{"a failure after full blocks", appendFailure(bytes.Clone(blocks), chunkstore.ErrCorrupt), 5 * layout.BlockSize, chunkstore.ErrCorrupt},
+		{"a failure after a short one", appendFailure(bytes.Clone(short), chunkstore.ErrCorrupt), 5*layout.BlockSize + 4, chunkstore.ErrCorrupt},
+		{"an end too early", appendEnd(bytes.Clone(blocks), fuzzSeal, 6), 5 * layout.BlockSize, ErrBadRequest},
+		{"nothing", bytes.Clone(blocks), 5 * layout.BlockSize, io.ErrUnexpectedEOF},
+	} {
+		for _, atOnce := range []int{1, 2, 4, 5, 6, 9} {
+			for _, left := range []int64{-1, 6, 100} {
+				payload, size, err := readRuns(tc.stream, left, atOnce)
+				if !errors.Is(err, tc.err) || size > len(tc.stream) {
+					t.Errorf("%s, %d at a time of %d: %d bytes, %v; want %d, %v", tc.name, atOnce, left, len(payload), err, tc.payload, tc.err)
+				}
+				if errors.Is(err, errEndOfRecords) && len(payload) != tc.payload {
+					t.Errorf("%s, %d at a time of %d: complete with %d bytes, want %d", tc.name, atOnce, left, len(payload), tc.payload)
+				}
+			}
+		}
+	}
+	// The asker knows that five will come: the byte behind the end is not its own.
+	if _, size, err := readRuns(append(appendEnd(bytes.Clone(blocks), fuzzSeal, 5), 9), 5, 8); !errors.Is(err, errEndOfRecords) || size != len(blocks)+headSize+endSize {
+		t.Errorf("with a byte behind the end: took %d bytes, %v", size, err)
 	}
 }
 
