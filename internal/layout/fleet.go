@@ -21,15 +21,22 @@ type Change struct {
 }
 
 // Successor chooses the store that takes over a slot: none of the group's, on a
-// node of its own, in the zone the group uses least, and of those the one with the
-// fewest slots for its capacity; held says how many each has. ok is false if there
-// is none.
+// node of its own, if possible on none that still has the chunks of another slot, in
+// the zone the group uses least, and of those the one with the fewest slots for its
+// capacity; held says how many each has. ok is false if there is none.
 func (f *Fleet) Successor(held map[StoreID]int, g Group, slot uint8) (to StoreID, ok bool) {
 	nodes, zones := f.neighbours(g, slot)
+	formers := map[NodeID]int{} // unsettled slots whose chunks may be on no other node
+	for i := range g.Moves {
+		if i != int(slot) && g.Unsettled(uint8(i)) {
+			formers[f.Places[g.Moves[i].Former].Node]++
+		}
+	}
 	best := Candidate{}
 	better := func(c Candidate) bool {
 		load := func(c Candidate) float64 { return float64(held[c.Store]+1) / weight(c) }
 		return cmp.Or(
+			cmp.Compare(formers[c.Node], formers[best.Node]),
 			cmp.Compare(zones[c.Zone], zones[best.Zone]),
 			cmp.Compare(load(c), load(best)),
 			-cmp.Compare(rendezvous(g.ID, c), rendezvous(g.ID, best)),
@@ -73,24 +80,29 @@ func weight(c Candidate) float64 { return float64(max(c.CapacityBytes>>30, 1)) }
 
 // Balance returns one change that brings the takers nearer to holding slots in
 // the proportion of their capacities, from one that has too many to one that has
-// too few; ok is false if there is none. It leaves groups alone that have an
-// unsettled slot, and spreads none over fewer zones.
+// too few; ok is false if there is none. Each change lowers the sum of slots² /
+// capacity, so changes come to an end, and what the spread over nodes and zones
+// gives a node is shared by its stores in proportion. It leaves groups alone that
+// have an unsettled slot, and spreads none over fewer zones.
 func (f *Fleet) Balance(groups []Group) (c Change, ok bool) {
 	held := Holdings(groups)
-	var slots, capacity float64
-	for _, c := range f.Takers {
-		slots += float64(held[c.Store])
-		capacity += weight(c)
+	type load struct {
+		Candidate
+		gives, takes float64 // how much the sum falls by one slot less, and rises by one more, halved
 	}
-	over := func(c Candidate) float64 { return float64(held[c.Store]) - slots*weight(c)/capacity }
-	order := slices.Clone(f.Takers)
-	slices.SortStableFunc(order, func(a, b Candidate) int { return cmp.Compare(over(b), over(a)) })
-	for _, rich := range order {
-		for _, poor := range slices.Backward(order) {
-			if over(rich)-over(poor) < 2-1e-9 { // the change would not bring them nearer
+	richest := make([]load, len(f.Takers))
+	for i, c := range f.Takers {
+		richest[i] = load{c, (float64(held[c.Store]) - 0.5) / weight(c), (float64(held[c.Store]) + 0.5) / weight(c)}
+	}
+	poorest := slices.Clone(richest)
+	slices.SortStableFunc(richest, func(a, b load) int { return cmp.Compare(b.gives, a.gives) })
+	slices.SortStableFunc(poorest, func(a, b load) int { return cmp.Compare(a.takes, b.takes) })
+	for _, rich := range richest {
+		for _, poor := range poorest {
+			if rich.gives <= poor.takes*(1+1e-9) { // the change would not bring them nearer
 				break
 			}
-			if c, ok := f.change(groups, rich, poor); ok {
+			if c, ok := f.change(groups, rich.Candidate, poor.Candidate); ok {
 				return c, true
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"partstore/internal/testrand"
 )
 
-// newFleet has n nodes with one or two stores each, in zones zones.
+// newFleet has n nodes with one store each, in zones zones.
 func newFleet(n, zones int, capacity func() int64) *Fleet {
 	f := &Fleet{Places: map[StoreID]Candidate{}}
 	for i := range n {
@@ -125,5 +125,90 @@ func TestNobodyTakesASlotWithoutAFreeNode(t *testing.T) {
 	}
 	if to, ok := f.Successor(Holdings(groups), groups[0], of(f.Takers[0])); !ok || to != second.Store {
 		t.Errorf("the other store of the node does not take its slot: %s, %t", to, ok)
+	}
+}
+
+// Whatever stores nodes have and lose, a node holds one slot of a group at most,
+// and the stores of a node share what it holds by capacity.
+func TestStoresOfANodeShareItsSlots(t *testing.T) {
+	r := testrand.New(t)
+	for range 20 {
+		f := &Fleet{Places: map[StoreID]Candidate{}}
+		n := 6 + r.IntN(3)
+		for range n {
+			node := NewNodeID()
+			for range 1 + r.IntN(3) {
+				c := Candidate{Store: NewStoreID(), Node: node, Zone: "a", CapacityBytes: 1 << (40 + r.IntN(3))}
+				f.Takers, f.Places[c.Store] = append(f.Takers, c), c
+			}
+		}
+		groups, err := NewGroups(Scheme{4, 2}, f.Takers, GroupCount(len(f.Takers), 6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups = Balanced(groups, f.Takers)
+		f.checkSpread(t, groups, 1)
+		f.checkShares(t, groups)
+		for range 3 { // one lost store after the other
+			lost := f.Takers[r.IntN(len(f.Takers))]
+			f.Takers = slices.DeleteFunc(f.Takers, func(c Candidate) bool { return c == lost })
+			for i := range groups {
+				if slot := slices.Index(groups[i].Slots, lost.Store); slot >= 0 {
+					if to, ok := f.Successor(Holdings(groups), groups[i], uint8(slot)); ok {
+						groups[i].Slots = slices.Clone(groups[i].Slots)
+						groups[i].Slots[slot] = to
+					}
+				}
+			}
+			f.checkSpread(t, groups, 1)
+		}
+		for c, ok := f.Balance(groups); ok; c, ok = f.Balance(groups) {
+			g := &groups[c.Group.ID]
+			g.Slots = slices.Clone(g.Slots)
+			g.Slots[c.Slot] = c.To
+		}
+		f.checkSpread(t, groups, 1)
+		f.checkShares(t, groups)
+	}
+}
+
+// checkShares makes sure that no store would be nearer to another of its node
+// with one slot of it more.
+func (f *Fleet) checkShares(t *testing.T, groups []Group) {
+	t.Helper()
+	held := Holdings(groups)
+	for _, a := range f.Takers {
+		for _, b := range f.Takers {
+			gives, takes := float64(held[a.Store]-1)/weight(a), float64(held[b.Store]+1)/weight(b)
+			if a.Node == b.Node && gives > takes {
+				t.Fatalf("of two stores of a node, one of weight %.0f has %d slots, one of %.0f has %d", weight(a), held[a.Store], weight(b), held[b.Store])
+			}
+		}
+	}
+}
+
+// While a slot is under way, its chunks may be on its former holder's node alone:
+// another slot goes there only if there is no other node.
+func TestASlotKeepsOffTheChunksOfAnother(t *testing.T) {
+	f := newFleet(8, 1, func() int64 { return 1 << 40 })
+	groups, err := NewGroups(Scheme{4, 2}, f.Takers[:6], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, former := groups[0], f.Takers[6]
+	second := Candidate{Store: NewStoreID(), Node: former.Node, Zone: "a", CapacityBytes: 1 << 44}
+	f.Places[second.Store] = second
+	f.Takers = []Candidate{second, f.Takers[7]}
+	g.Moves = make([]Move, 6)
+	g.Moves[0] = Move{Former: former.Store, Epoch: 2}
+	if to, ok := f.Successor(nil, g, 1); !ok || to != f.Takers[1].Store {
+		t.Errorf("slot 1 goes to %s, %t; the other node is free", to, ok)
+	}
+	if to, ok := f.Successor(nil, g, 0); !ok || to != second.Store {
+		t.Errorf("slot 0 goes to %s, %t; its own chunks are there", to, ok)
+	}
+	f.Takers = f.Takers[:1]
+	if to, ok := f.Successor(nil, g, 1); !ok || to != second.Store {
+		t.Errorf("slot 1 goes to %s, %t; there is one node only", to, ok)
 	}
 }
