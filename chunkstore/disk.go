@@ -53,9 +53,12 @@ type DiskConfig struct {
 	// Dir is the store's own directory; made if absent. Required.
 	Dir string
 
-	// ID is the store expected in Dir; any other, or none, is ErrWrongStore.
+	// ID is the store expected in Dir; any other, or none, is ErrWrongStore (see Make).
 	// Zero takes the one that is there, and makes a fresh one if Dir is empty.
 	ID layout.StoreID
+
+	// Make makes the store ID if Dir is empty.
+	Make bool
 
 	// Cluster is the cluster the store belongs to; a store of another is
 	// ErrWrongStore. Required.
@@ -93,6 +96,9 @@ func (c DiskConfig) validate() error {
 	var errs []error
 	if c.Dir == "" {
 		errs = append(errs, errors.New("field Dir is required"))
+	}
+	if c.Make && c.ID.IsZero() {
+		errs = append(errs, errors.New("field Make wants an ID"))
 	}
 	if c.Cluster.IsZero() {
 		errs = append(errs, errors.New("field Cluster is required"))

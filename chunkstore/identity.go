@@ -114,7 +114,7 @@ func Relabel(fsys vfs.FS, dir string, from, to layout.ClusterID) (err error) {
 // newStore makes the directory of segments and, last, the identity file: where that is,
 // the rest is. A crash on the way leaves a directory that still counts as empty.
 func newStore(cfg DiskConfig) (identity, error) {
-	if !cfg.ID.IsZero() {
+	if !cfg.ID.IsZero() && !cfg.Make {
 		return identity{}, fmt.Errorf("%w: store %s is not here (is the drive mounted?)", ErrWrongStore, cfg.ID)
 	}
 	if err := checkEmpty(cfg.FS, cfg.Dir); err != nil {
@@ -126,7 +126,10 @@ func newStore(cfg DiskConfig) (identity, error) {
 	if err := cfg.FS.SyncDir(cfg.Dir); err != nil {
 		return identity{}, err
 	}
-	id := identity{store: layout.NewStoreID(), cluster: cfg.Cluster}
+	id := identity{store: cfg.ID, cluster: cfg.Cluster}
+	if !cfg.Make {
+		id.store = layout.NewStoreID()
+	}
 	return id, writeSmall(cfg.FS, cfg.Dir, identityName, id.encode())
 }
 

@@ -30,6 +30,9 @@ func TestOpenDisk(t *testing.T) {
 		{"store expected in an empty directory", func(_ *testing.T, _ vfs.FS, c *chunkstore.DiskConfig) {
 			c.Dir, c.ID = "/elsewhere", layout.NewStoreID()
 		}, chunkstore.ErrWrongStore},
+		{"store to be made where there is one", func(_ *testing.T, _ vfs.FS, c *chunkstore.DiskConfig) {
+			c.ID, c.Make = layout.NewStoreID(), true
+		}, chunkstore.ErrWrongStore},
 		{"identity damaged", func(t *testing.T, fsys vfs.FS, _ *chunkstore.DiskConfig) {
 			b := readFile(t, fsys, identity)
 			b[20] ^= 1
@@ -81,6 +84,19 @@ func TestOpenDisk(t *testing.T) {
 			cfg.ID = id
 			openDisk(t, cfg)
 		})
+	}
+}
+
+func TestOpenDiskMakesTheStoreItIsTold(t *testing.T) {
+	cfg := chunkstore.DiskConfig{FS: vfs.NewMem(), Dir: storeDir, Cluster: testCluster, ID: layout.NewStoreID(), Make: true}
+	for range 2 { // it is there by the second time
+		d := openDisk(t, cfg)
+		if d.ID() != cfg.ID {
+			t.Errorf("store %s, want %s", d.ID(), cfg.ID)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
