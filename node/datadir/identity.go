@@ -35,9 +35,12 @@ type Identity struct {
 	// Bootstrapped is true once this node, the proposer, told Raft the first
 	// voters.
 	Bootstrapped bool `json:"bootstrapped,omitempty"`
-	// Store is the node's store, from its first start on. From then on it must
-	// not be missing.
+	// Store is the store in the data directory, from the node's first start on.
 	Store layout.StoreID `json:"store"`
+	// Stores are those in directories of their own; see OpenStores.
+	Stores []KnownStore `json:"stores,omitempty"`
+	// NewStore is the next one while it is being made.
+	NewStore layout.StoreID `json:"new_store,omitzero"`
 	// Generation is that of the registry the node has, or is to have; 0 is the
 	// first, as 1 is. It is taken, durably, before an empty registry is opened
 	// in place of one that was given up.
