@@ -26,6 +26,7 @@ type Event struct {
 const (
 	EventDuty          = "store-duty"     // a store is for something else from here on
 	EventStoreFenced   = "store-fenced"   // a store takes no more writes, for good
+	EventStoreMissing  = "store-missing"  // a node started without a store, or left a directory for one alone
 	EventHealBlocked   = "heal-blocked"   // a node found chunks it cannot heal now
 	EventHealClear     = "heal-clear"     // it could, since
 	EventRebuilt       = "chunks-rebuilt" // a pass of a node's healer rebuilt some

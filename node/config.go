@@ -10,14 +10,20 @@ import (
 	"time"
 
 	"partstore/internal/layout"
+	"partstore/node/cluster"
 )
 
 // Config says how to run one node. The zero value of every optional field is a
 // working default; required fields are marked.
 type Config struct {
-	// DataDir holds the node's identity, its registry copy and its store.
+	// DataDir holds the node's identity, its registry copy and a store.
 	// Required; made if absent.
 	DataDir string
+
+	// StoreDirs are directories of further stores, each on a drive of its own,
+	// besides the one in DataDir. They must exist; an empty one gets a store. At
+	// most cluster.MaxStores - 1.
+	StoreDirs []string
 
 	// Name is the operator's name for the node, unique in the cluster. It is
 	// recorded in DataDir and must not change. Required.
@@ -104,7 +110,7 @@ type Config struct {
 	// 10s.
 	GCInterval time.Duration
 
-	// OrphanInterval is the pause between two passes over the node's store that
+	// OrphanInterval is the pause between two passes over each of the node's stores that
 	// look for chunks no record names. Default 1h.
 	OrphanInterval time.Duration
 
@@ -114,7 +120,7 @@ type Config struct {
 	PayloadMemory int
 
 	// HealInterval is the pause between two passes over the part records that
-	// look for chunks missing on the node's store. Default 10m.
+	// look for chunks missing on the node's stores. Default 10m.
 	HealInterval time.Duration
 
 	// HealBandwidth is how many bytes a second the node moves to rebuild
@@ -129,7 +135,7 @@ type Config struct {
 	// "on" or "off". Default "on".
 	Rebalance string
 
-	// ScrubPeriod is how long the node takes to read its whole store once and
+	// ScrubPeriod is how long the node takes to read a whole store once and
 	// verify every byte. Default 7 days.
 	ScrubPeriod time.Duration
 
@@ -224,6 +230,9 @@ func (c Config) Validate() error {
 		}
 	}
 	need("data directory", c.DataDir)
+	if len(c.StoreDirs) >= cluster.MaxStores {
+		errs = append(errs, fmt.Errorf("%d store directories; a node has %d stores at most, that in the data directory included", len(c.StoreDirs), cluster.MaxStores))
+	}
 	need("node name", c.Name)
 	need("access key ID", c.AccessKeyID)
 	need("secret access key", c.SecretAccessKey)

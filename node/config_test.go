@@ -3,6 +3,8 @@ package node
 import (
 	"strings"
 	"testing"
+
+	"partstore/node/cluster"
 )
 
 func TestPeersEncryptUnlessOnLoopback(t *testing.T) {
@@ -25,5 +27,16 @@ func TestPeersEncryptUnlessOnLoopback(t *testing.T) {
 	}
 	if err := (Config{PeerTLS: "of"}).Validate(); err == nil || !strings.Contains(err.Error(), "peer-tls") {
 		t.Errorf("Validate of peer_tls %q = %v", "of", err)
+	}
+}
+
+func TestStoresFitIntoAnAnnouncement(t *testing.T) {
+	c := Config{StoreDirs: make([]string, cluster.MaxStores-1)}
+	if err := c.Validate(); strings.Contains(err.Error(), "store directories") {
+		t.Errorf("Validate with %d stores = %v", cluster.MaxStores, err)
+	}
+	c.StoreDirs = append(c.StoreDirs, "one more")
+	if err := c.Validate(); !strings.Contains(err.Error(), "12 store directories") {
+		t.Errorf("Validate with one too many = %v", err)
 	}
 }

@@ -26,7 +26,7 @@ func (n *Node) newController() *control.Controller {
 		Registry: n.registry, Leads: n.Leading,
 		Ask: func(ctx context.Context, node layout.NodeID) (control.Report, error) {
 			s, err := n.statusOf(ctx, node)
-			return control.Report{Fenced: s.Fenced}, err
+			return control.Report{Fenced: s.Fenced, Missing: s.Missing}, err
 		},
 		Gossips: func(node layout.NodeID) bool { _, there := n.gossip.Member(node); return there },
 		Grace:   n.cfg.OutGrace, Pace: controlPace, Moves: controlMoves, Rebalance: n.cfg.Rebalance == "on",
@@ -57,15 +57,16 @@ func (n *Node) control(ctx context.Context) error {
 // createGroups makes the groups once all nodes that form the cluster have
 // registered their stores, and there are enough for the scheme.
 func (n *Node) createGroups(ctx context.Context, t metadata.Topology) error {
-	zones := make(map[layout.NodeID]string)
+	zones, nodes := make(map[layout.NodeID]string), make(map[layout.NodeID]bool)
 	for _, m := range t.Members {
 		zones[m.ID] = m.Zone
 	}
 	candidates := make([]layout.Candidate, 0, len(t.Stores))
 	for _, s := range t.Stores {
+		nodes[s.Node] = true
 		candidates = append(candidates, layout.Candidate{Store: s.ID, Node: s.Node, Zone: zones[s.Node], CapacityBytes: s.CapacityBytes})
 	}
-	if len(t.Members) < n.cfg.BootstrapExpect || len(candidates) < n.cfg.Scheme.Total() {
+	if len(t.Members) < n.cfg.BootstrapExpect || len(nodes) < n.cfg.Scheme.Total() {
 		return nil
 	}
 	groups, err := layout.NewGroups(n.cfg.Scheme, candidates, layout.GroupCount(len(candidates), n.cfg.Scheme.Total()))

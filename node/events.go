@@ -27,23 +27,16 @@ func (n *Node) tell(kind string, store layout.StoreID, reason string) {
 	}
 }
 
-// tellOfStore is tell about this node's store.
-func (n *Node) tellOfStore(kind, reason string) { n.tell(kind, n.store.ID(), reason) }
-
 // eventRetry is the pause between two tries to record an event.
 const eventRetry = time.Second
 
 // recordEvents records what was told until ctx ends. A fenced store is among
 // the news: the registry may be on another drive.
 func (n *Node) recordEvents(ctx context.Context) error {
-	fenced := n.fenced
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-fenced:
-			fenced = nil
-			n.tellOfStore(metadata.EventStoreFenced, n.store.Fenced().Error())
 		case e := <-n.untold:
 			request := layout.NewRequestID() // one for all tries: it is one event
 			for {

@@ -25,19 +25,24 @@ func (n *Node) openRepair() {
 		Grace: n.cfg.GCGrace, Interval: n.cfg.GCInterval, Logger: n.log,
 		Tell: func(kind, reason string) { n.tell(kind, layout.StoreID{}, reason) },
 	})
-	n.orphans = repair.NewOrphans(repair.OrphansConfig{
-		Records: n.registry, Store: n.store, Freed: n.freed.add, Interval: n.cfg.OrphanInterval, Logger: n.log,
-		Owner: ownerOf,
-	})
-	n.healer = repair.NewHealer(repair.HealerConfig{
-		Records: n.registry, Engine: n.engine, Self: n.store.ID(), Store: n.store, View: n.currentView,
-		Holders: n.reach().holders(), Topology: n.registry.Topology, Now: n.registry.Now, Grace: n.cfg.GCGrace,
-		Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Tell: n.tellOfStore, Logger: n.log,
-	})
-	n.scrub = repair.NewScrub(repair.ScrubConfig{
-		Store: n.store, Owner: ownerOf, Healer: n.healer,
-		Period: n.cfg.ScrubPeriod, Save: n.saveScrub, Tell: n.tellOfStore, Logger: n.log,
-	}, n.loadScrub())
+	pacer := &repair.Pacer{} // what the node moves is bounded, however many stores it has
+	for _, s := range n.stores {
+		tell := func(kind, reason string) { n.tell(kind, s.ID(), reason) }
+		s.orphans = repair.NewOrphans(repair.OrphansConfig{
+			Records: n.registry, Store: s, Freed: s.freed.add, Interval: n.cfg.OrphanInterval, Logger: n.log,
+			Owner: ownerOf,
+		})
+		s.healer = repair.NewHealer(repair.HealerConfig{
+			Records: n.registry, Engine: n.engine, Self: s.ID(), Store: s, View: n.currentView,
+			Holders: n.reach().holders(), Topology: n.registry.Topology, Now: n.registry.Now, Grace: n.cfg.GCGrace,
+			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: pacer, Tell: tell, Logger: n.log,
+		})
+		file := n.scrubFile(s.ID())
+		s.scrub = repair.NewScrub(repair.ScrubConfig{
+			Store: s, Owner: ownerOf, Healer: s.healer, Period: n.cfg.ScrubPeriod, Tell: tell, Logger: n.log,
+			Save: func(state repair.ScrubState) error { return saveScrub(file, state) },
+		}, n.loadScrub(file))
+	}
 }
 
 // ownerOf is the part that the label of a chunk names.
@@ -46,13 +51,19 @@ func ownerOf(b []byte) (layout.UploadID, layout.PartNumber, error) {
 	return l.ref.ID, l.number, err
 }
 
-// scrubFile in the data directory says how far the scrub of the store has come.
-const scrubFile = "scrub.json"
+// scrubFile in the data directory says how far the scrub of a store has come.
+func (n *Node) scrubFile(id layout.StoreID) string {
+	name := "scrub.json" // of the store that is there, too
+	if id != n.formation.identity().Store {
+		name = fmt.Sprintf("scrub-%s.json", id)
+	}
+	return filepath.Join(n.cfg.DataDir, name)
+}
 
 // loadScrub returns the zero state if there is none, or none that can be read:
 // then the scrub begins anew.
-func (n *Node) loadScrub() (s repair.ScrubState) {
-	b, err := os.ReadFile(filepath.Join(n.cfg.DataDir, scrubFile))
+func (n *Node) loadScrub(file string) (s repair.ScrubState) {
+	b, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(b, &s)
 	}
@@ -66,33 +77,56 @@ func (n *Node) loadScrub() (s repair.ScrubState) {
 }
 
 // saveScrub is not synced: a power loss costs some chunks being read again.
-func (n *Node) saveScrub(s repair.ScrubState) error {
+func saveScrub(file string, s repair.ScrubState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(n.cfg.DataDir, scrubFile)
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	if err := os.WriteFile(file+".new", b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return os.Rename(file+".new", file)
 }
 
-// scrubbed is how far this node's scrub has come.
-func (n *Node) scrubbed() admin.Scrub {
-	if !n.isOpen() {
-		return admin.Scrub{}
+func (s *localStore) scrubbed() admin.Scrub {
+	state := s.scrub.State()
+	return admin.Scrub{Began: state.Began, Verified: state.Verified, Damaged: state.Damaged}
+}
+
+// scrubbed is how far this node's scrubs have come: as far as the last of them.
+func (n *Node) scrubbed() (all admin.Scrub) {
+	for i, s := range n.ownStores() {
+		one := s.scrubbed()
+		if i == 0 || one.Began.Before(all.Began) {
+			all.Began = one.Began
+		}
+		if i == 0 || one.Verified.Before(all.Verified) {
+			all.Verified = one.Verified
+		}
+		all.Damaged += one.Damaged
 	}
-	s := n.scrub.State()
-	return admin.Scrub{Began: s.Began, Verified: s.Verified, Damaged: s.Damaged}
+	return all
 }
 
-// freedCounts is what was freed on this node's store since it started.
+// freedCounts is what was freed on a store since its node started.
 type freedCounts struct{ chunks, bytes atomic.Int64 }
 
 func (f *freedCounts) add(bytes int64) {
 	f.chunks.Add(1)
 	f.bytes.Add(max(0, bytes))
+}
+
+func (f *freedCounts) amount() admin.Amount {
+	return admin.Amount{Chunks: int(f.chunks.Load()), Bytes: f.bytes.Load()}
+}
+
+// freed is what was freed on this node's stores since it started.
+func (n *Node) freed() (all admin.Amount) {
+	for _, s := range n.ownStores() {
+		one := s.freed.amount()
+		all.Chunks, all.Bytes = all.Chunks+one.Chunks, all.Bytes+one.Bytes
+	}
+	return all
 }
 
 // chunkHolders reaches the stores of the cluster for node/repair.
@@ -107,7 +141,7 @@ func (c chunkHolders) Holder(l layout.Layout, i int) (layout.StoreID, bool) {
 	return t.Groups[l.Group].Slots[l.Slots[i]], true
 }
 
-// dropRequest asks a node to delete chunks of its store; the answer has a
+// dropRequest asks a node to delete chunks of a store; the answer has a
 // dropReply.
 type dropRequest struct {
 	Store  layout.StoreID `json:"store"`
@@ -126,8 +160,8 @@ type dropReply struct {
 
 // Drop implements repair.Stores.
 func (c chunkHolders) Drop(ctx context.Context, store layout.StoreID, chunks []repair.Chunk) ([]bool, error) {
-	if store == c.n.store.ID() {
-		return c.n.drop(ctx, chunks), ctx.Err()
+	if s, ours := c.n.localStore(store); ours {
+		return c.n.drop(ctx, s, chunks), ctx.Err()
 	}
 	state, ok := c.n.currentView().Stores[store]
 	if !ok {
@@ -148,22 +182,23 @@ func (n *Node) handleDrop(ctx context.Context, _ layout.NodeID, b []byte) ([]byt
 	if err := json.Unmarshal(b, &req); err != nil {
 		return nil, fmt.Errorf("drop request: %w", err)
 	}
-	if _, ours := n.localStore(req.Store); !ours {
+	s, ours := n.localStore(req.Store)
+	if !ours {
 		return nil, fmt.Errorf("store %s is not here: %w", req.Store, chunkstore.ErrUnavailable)
 	}
 	chunks := make([]repair.Chunk, len(req.Chunks))
 	for i, c := range req.Chunks {
 		chunks[i] = repair.Chunk{ID: layout.ChunkID{Attempt: c.Attempt, Index: c.Index}, Bytes: c.Bytes}
 	}
-	return json.Marshal(dropReply{n.drop(ctx, chunks)})
+	return json.Marshal(dropReply{n.drop(ctx, s, chunks)})
 }
 
 // dropsAtOnce is how many chunks of one call are deleted at the same time, so
 // that they share syncs and yet leave the drive to others.
 const dropsAtOnce = 4
 
-// drop deletes chunks of this node's store and says which are gone.
-func (n *Node) drop(ctx context.Context, chunks []repair.Chunk) []bool {
+// drop deletes chunks of a store of this node and says which are gone.
+func (n *Node) drop(ctx context.Context, s *localStore, chunks []repair.Chunk) []bool {
 	gone := make([]bool, len(chunks))
 	slots := make(chan struct{}, dropsAtOnce)
 	var wg sync.WaitGroup
@@ -171,12 +206,12 @@ func (n *Node) drop(ctx context.Context, chunks []repair.Chunk) []bool {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			err := n.store.Delete(ctx, c.ID)
+			err := s.Delete(ctx, c.ID)
 			if gone[i] = err == nil || errors.Is(err, chunkstore.ErrNotFound); !gone[i] {
 				n.log.Info("garbage stays for now", "chunk", c.ID, "err", err)
 			}
 			if err == nil {
-				n.freed.add(c.Bytes)
+				s.freed.add(c.Bytes)
 			}
 		})
 	}
@@ -184,29 +219,30 @@ func (n *Node) drop(ctx context.Context, chunks []repair.Chunk) []bool {
 	return gone
 }
 
-// healed is what the healer of this node did.
-func (n *Node) healed() admin.Heal {
-	if !n.isOpen() {
-		return admin.Heal{}
+// healed is what the healers of this node did.
+func (n *Node) healed() (all admin.Heal) {
+	for _, s := range n.ownStores() {
+		last, sum := s.healer.Last()
+		all.Chunks, all.Recorded, all.Rebuilt, all.Left = all.Chunks+last.Chunks, all.Recorded+last.Recorded, all.Rebuilt+last.Rebuilt, all.Left+last.Left
+		all.AllRecorded, all.AllRebuilt = all.AllRecorded+sum.Recorded, all.AllRebuilt+sum.Rebuilt
+		all.AllCopied, all.AllSettled, all.AllLetGo = all.AllCopied+sum.Copied, all.AllSettled+sum.Settled, all.AllLetGo+sum.LetGo
+		all.RebuildSeconds += s.healer.Spent().Seconds()
 	}
-	last, all := n.healer.Last()
-	return admin.Heal{
-		Chunks: last.Chunks, Recorded: last.Recorded, Rebuilt: last.Rebuilt, Left: last.Left,
-		AllRecorded: all.Recorded, AllRebuilt: all.Rebuilt, RebuildSeconds: n.healer.Spent().Seconds(),
-		AllCopied: all.Copied, AllSettled: all.Settled, AllLetGo: all.LetGo,
-	}
+	return all
 }
 
-// ownGarbage is what of the garbage queue lies on this node's store.
-func (n *Node) ownGarbage() repair.Amount {
+// ownGarbage is what of the garbage queue lies on this node's stores.
+func (n *Node) ownGarbage() (all repair.Amount) {
 	if !n.isOpen() {
-		return repair.Amount{}
+		return all
 	}
 	survey, err := n.garbage.RecentSurvey()
-	if own := survey.Stores[n.store.ID()]; err == nil && own != nil {
-		return *own
+	for _, s := range n.stores {
+		if own := survey.Stores[s.ID()]; err == nil && own != nil {
+			all.Chunks, all.Bytes = all.Chunks+own.Chunks, all.Bytes+own.Bytes
+		}
 	}
-	return repair.Amount{}
+	return all
 }
 
 // Garbage implements admin.Service.
@@ -227,7 +263,7 @@ func (o operator) Garbage(ctx context.Context) (admin.GarbageStatus, error) {
 	nodes, err := o.Nodes(ctx)
 	for _, node := range nodes {
 		for _, store := range node.Stores {
-			share := admin.GarbageShare{Store: store.ID, Node: node.Ref(), Freed: node.Freed}
+			share := admin.GarbageShare{Store: store.ID, Node: node.Ref(), Freed: store.Freed}
 			if waiting := survey.Stores[store.ID]; waiting != nil {
 				share.Waiting = admin.Amount(*waiting)
 			}

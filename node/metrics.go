@@ -58,27 +58,31 @@ func newMetrics(n *Node) *metrics {
 	m.gauge("partstore_groups_not_whole", "Placement groups with a slot down, as this node sees it.", func() float64 {
 		return float64(admin.CountGroups(n.currentView()).AtRisk)
 	})
-	m.gauge("partstore_store_free_bytes", "Room left in this node's store.", func() float64 {
-		free, _ := n.ownSpace()
-		return float64(free)
+	m.ofStores(n, "partstore_store_free_bytes", "Room left in a store of this node.", func(s *localStore) float64 { return float64(n.room(s)) })
+	m.gauge("partstore_stores_missing", "Directories for stores, and stores of this node, that it could not open.", func() float64 {
+		if !n.isOpen() {
+			return 0
+		}
+		return float64(len(n.lost))
 	})
-	m.counter("partstore_gc_freed_chunks_total", "Chunks freed on this node's store.", n.freed.chunks.Load)
-	m.counter("partstore_gc_freed_bytes_total", "Payload bytes in the chunks freed on this node's store.", n.freed.bytes.Load)
-	m.gauge("partstore_gc_waiting_chunks", "Chunks in the garbage queue that lie on this node's store.", func() float64 {
+	m.counter("partstore_gc_freed_chunks_total", "Chunks freed on this node's stores.", func() int64 { return int64(n.freed().Chunks) })
+	m.counter("partstore_gc_freed_bytes_total", "Payload bytes in the chunks freed on this node's stores.", func() int64 { return n.freed().Bytes })
+	m.gauge("partstore_gc_waiting_chunks", "Chunks in the garbage queue that lie on this node's stores.", func() float64 {
 		return float64(n.ownGarbage().Chunks)
 	})
 	m.gauge("partstore_gc_waiting_bytes", "Payload bytes in those chunks.", func() float64 {
 		return float64(n.ownGarbage().Bytes)
 	})
-	m.gauge("partstore_gc_unnamed_chunks", "Chunks on this node's store that no record named in the last pass, those being written included.", func() float64 {
-		if !n.isOpen() {
-			return 0
+	m.gauge("partstore_gc_unnamed_chunks", "Chunks on this node's stores that no record named in the last pass, those being written included.", func() float64 {
+		unnamed := 0
+		for _, s := range n.ownStores() {
+			last := s.orphans.Last()
+			unnamed += last.Unnamed - last.Freed
 		}
-		last := n.orphans.Last()
-		return float64(last.Unnamed - last.Freed)
+		return float64(unnamed)
 	})
-	m.counter("partstore_heal_rebuilt_chunks_total", "Chunks rebuilt on this node's store.", func() int64 { return int64(n.healed().AllRebuilt) })
-	m.gauge("partstore_heal_left_chunks", "Chunks of this node's store that the last pass found missing or damaged and could not heal.", func() float64 {
+	m.counter("partstore_heal_rebuilt_chunks_total", "Chunks rebuilt on this node's stores.", func() int64 { return int64(n.healed().AllRebuilt) })
+	m.gauge("partstore_heal_left_chunks", "Chunks of this node's stores that the last pass found missing or damaged and could not heal.", func() float64 {
 		return float64(n.healed().Left)
 	})
 	m.counter("partstore_lifecycle_expired_total", "Objects this node deleted by lifecycle rules while it led.", n.lifecycle.expired.Load)
@@ -86,18 +90,21 @@ func newMetrics(n *Node) *metrics {
 	m.gauge("partstore_lifecycle_last_pass_seconds", "Unix time when this node last applied every lifecycle rule; 0 if it has not.", func() float64 {
 		return float64(n.lifecycle.passed.Load())
 	})
-	m.gauge("partstore_scrub_unverified_seconds", "How long ago the oldest chunk of this node's store may have been read in full; 0 before the first scrub began.", func() float64 {
-		s := n.scrubbed()
-		if s.Verified.IsZero() {
-			s.Verified = s.Began
+	m.gauge("partstore_scrub_unverified_seconds", "How long ago the oldest chunk of this node's stores may have been read in full; 0 before the first scrub began.", func() float64 {
+		oldest := 0.0
+		for _, s := range n.ownStores() {
+			state := s.scrubbed()
+			if state.Verified.IsZero() {
+				state.Verified = state.Began
+			}
+			if !state.Verified.IsZero() {
+				oldest = max(oldest, time.Since(state.Verified).Seconds())
+			}
 		}
-		if s.Verified.IsZero() {
-			return 0
-		}
-		return time.Since(s.Verified).Seconds()
+		return oldest
 	})
-	m.gauge("partstore_store_fenced", "1 if this node's store takes no writes after a failed sync.", func() float64 {
-		if n.isOpen() && n.store.Fenced() != nil {
+	m.ofStores(n, "partstore_store_fenced", "1 if a store of this node takes no writes after a failed sync.", func(s *localStore) float64 {
+		if s.Fenced() != nil {
 			return 1
 		}
 		return 0
@@ -111,6 +118,26 @@ func (m *metrics) gauge(name, help string, value func() float64) {
 
 func (m *metrics) counter(name, help string, value func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+}
+
+// ofStores adds a gauge with a value for each open store of the node.
+func (m *metrics) ofStores(n *Node, name, help string, value func(*localStore) float64) {
+	m.registry.MustRegister(storeGauge{n, prometheus.NewDesc(name, help, []string{"store"}, nil), value})
+}
+
+// storeGauge implements prometheus.Collector.
+type storeGauge struct {
+	node  *Node
+	desc  *prometheus.Desc
+	value func(*localStore) float64
+}
+
+func (g storeGauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+func (g storeGauge) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range g.node.ownStores() {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(s), s.ID().String())
+	}
 }
 
 // request counts one finished client request.
@@ -136,15 +163,11 @@ func (n *Node) registryStatus() metadata.Status {
 	return n.registry.Status()
 }
 
-// ownSpace returns the room of this node's store, zero before it is open.
-func (n *Node) ownSpace() (free, capacity int64) {
-	if !n.isOpen() {
-		return 0, 0
-	}
-	space, err := n.store.Space()
+// room is what is left in a store, 0 if that is not known.
+func (n *Node) room(s *localStore) int64 {
+	space, err := s.Space()
 	if err != nil {
 		n.log.Debug("space of store", "err", err)
-		return 0, 0
 	}
-	return space.FreeBytes, space.CapacityBytes
+	return space.FreeBytes
 }

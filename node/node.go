@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"partstore/chunkstore"
 	"partstore/internal/layout"
 	"partstore/metadata"
 	"partstore/node/cluster"
@@ -51,22 +50,19 @@ type Node struct {
 	view      atomic.Pointer[layout.View]
 	viewStale chan struct{}
 
-	// registry and store are set before opened is closed, and not touched
+	// registry and stores are set before opened is closed, and not touched
 	// before that by anyone but Run.
 	opened   chan struct{}
 	registry *metadata.Raft
-	store    *chunkstore.Disk
+	stores   []*localStore
+	lost     []datadir.Store // that could not be opened
 	garbage  *repair.Collector
-	orphans  *repair.Orphans
-	healer   *repair.Healer
-	scrub    *repair.Scrub
-	freed    freedCounts
 
 	met      *repair.Suspects // chunks that readers of this node could not read
-	suspects *repair.Suspects // chunks of this node's store that somebody could not read
+	suspects *repair.Suspects // chunks of this node's stores that somebody could not read
 	untold   chan metadata.Event
 
-	fenced   chan struct{} // closed when the store fences itself
+	fenced   chan struct{} // has a token after a store fenced itself
 	draining atomic.Bool
 	leaving  atomic.Bool             // an operator removed the node from the registry
 	fail     context.CancelCauseFunc // ends Run
@@ -102,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		engine:    erasure.New(erasure.Config{Memory: int64(cfg.PayloadMemory) << 20}),
 		viewStale: make(chan struct{}, 1),
 		opened:    make(chan struct{}),
-		fenced:    make(chan struct{}),
+		fenced:    make(chan struct{}, 1),
 		met:       repair.NewSuspects(maxSuspects, suspectAgain),
 		suspects:  repair.NewSuspects(maxSuspects, suspectAgain),
 		untold:    make(chan metadata.Event, maxUntold),
@@ -168,7 +164,7 @@ func (n *Node) openPeers() (err error) {
 	n.server, err = peer.NewServer(peer.ServerConfig{
 		Self: n.id, Cluster: cluster, Secret: n.cfg.ClusterSecret, Logger: n.log,
 		TLS:    n.cfg.peerTLS(),
-		Stores: n.localStore,
+		Stores: n.servedStore,
 		Calls: map[string]peer.Handler{
 			peer.ServicePropose:   n.withRegistry((*metadata.Raft).HandlePropose),
 			peer.ServiceReadIndex: n.withRegistry((*metadata.Raft).HandleReadIndex),
@@ -280,7 +276,7 @@ func (n *Node) start(ctx, services context.Context, serve func(string, func(cont
 	serve("view", n.watchView)
 	serve("avoidance", n.avoid.run)
 	serve("avoidance", n.avoidReads.run)
-	serve("store", n.watchStore)
+	serve("stores", n.watchStores)
 	serve("membership", n.keepMembership)
 	serve("groups", n.control)
 	serve("controller", n.newController().Run)
@@ -288,9 +284,11 @@ func (n *Node) start(ctx, services context.Context, serve func(string, func(cont
 	serve("lifecycle", n.lifecycle.run)
 	serve("peers", n.keepPeers)
 	serve("garbage", n.garbage.Run)
-	serve("orphans", n.orphans.Run)
-	serve("heal", n.healer.Run)
-	serve("scrub", n.scrub.Run)
+	for _, s := range n.stores {
+		serve("orphans", s.orphans.Run)
+		serve("heal", s.healer.Run)
+		serve("scrub", s.scrub.Run)
+	}
 	serve("read-repair", func(ctx context.Context) error { return n.met.Run(ctx, n.sendWord) })
 	serve("read-repair", func(ctx context.Context) error { return n.suspects.Run(ctx, n.mend) })
 	serve("events", n.recordEvents)
@@ -325,7 +323,7 @@ func (n *Node) drain() {
 const handOverTimeout = 2 * time.Second
 
 // Close drops everything at once, as a crash would: the network first, then
-// registry and store, then the directory; each in reverse order of opening. It
+// registry and stores, then the directory; each in reverse order of opening. It
 // may be called twice, and during Run, which then returns.
 func (n *Node) Close() error {
 	n.mu.Lock()

@@ -145,18 +145,30 @@ func role(s metadata.Status, id layout.NodeID) admin.Role {
 type nodeStatus struct {
 	AppliedIndex uint64           `json:"applied_index"`
 	Version      string           `json:"version"`
-	FreeBytes    int64            `json:"free_bytes"`
+	FreeBytes    int64            `json:"free_bytes"` // of its first store; older programs have no Stores
 	GossipPort   int              `json:"gossip_port"`
 	Damage       string           `json:"damage,omitempty"` // why it has no whole registry yet
 	Fault        string           `json:"fault,omitempty"`  // of the registry's disk
 	FreedChunks  int64            `json:"freed_chunks"`
-	Fenced       []layout.StoreID `json:"fenced,omitempty"` // of its stores
+	Fenced       []layout.StoreID `json:"fenced,omitempty"`  // of its stores
+	Missing      []layout.StoreID `json:"missing,omitempty"` // that it could not open
 	FreedBytes   int64            `json:"freed_bytes"`
+	Stores       []storeStatus    `json:"stores,omitempty"`
 
 	Heal  admin.Heal  `json:"heal"`
 	Scrub admin.Scrub `json:"scrub"`
 
 	Lifecycle admin.Lifecycle `json:"lifecycle"`
+}
+
+// storeStatus is what a node tells of a store, or of a directory for one.
+type storeStatus struct {
+	ID        layout.StoreID `json:"id"` // zero: none of the node's is there
+	Dir       string         `json:"dir"`
+	FreeBytes int64          `json:"free_bytes"`
+	Fault     string         `json:"fault,omitempty"` // why it is not open, or takes no writes
+	Freed     admin.Amount   `json:"freed"`
+	Scrub     admin.Scrub    `json:"scrub"`
 }
 
 // statusTimeout bounds the question to one node behind a status page.
@@ -177,7 +189,18 @@ func (n *Node) askStatus(ctx context.Context, node *admin.Node) {
 	node.Freed = &admin.Amount{Chunks: int(s.FreedChunks), Bytes: s.FreedBytes}
 	node.Addresses.Gossip = withPort(node.Addresses.Peer, s.GossipPort)
 	for i := range node.Stores {
-		node.Stores[i].FreeBytes = s.FreeBytes
+		node.Stores[i].FreeBytes, node.Stores[i].Freed, node.Stores[i].Scrub = s.FreeBytes, node.Freed, node.Scrub
+	}
+	for _, told := range s.Stores {
+		i := slices.IndexFunc(node.Stores, func(s admin.Store) bool { return s.ID == told.ID })
+		if i < 0 {
+			if told.Fault != "" { // else this node has not heard of it yet
+				node.Refused = append(node.Refused, admin.RefusedDir{Dir: told.Dir, Fault: told.Fault})
+			}
+			continue
+		}
+		x := &node.Stores[i]
+		x.Dir, x.FreeBytes, x.Fault, x.Freed, x.Scrub = told.Dir, told.FreeBytes, told.Fault, &told.Freed, &told.Scrub
 	}
 }
 
@@ -192,13 +215,25 @@ func (n *Node) statusOf(ctx context.Context, id layout.NodeID) (nodeStatus, erro
 }
 
 func (n *Node) ownStatus() nodeStatus {
-	free, _ := n.ownSpace()
-	reg := n.registryStatus()
-	s := nodeStatus{AppliedIndex: reg.AppliedIndex, Version: Version(), FreeBytes: free, GossipPort: n.gossip.Port(), Damage: n.formation.identity().Damage}
-	s.FreedChunks, s.FreedBytes = n.freed.chunks.Load(), n.freed.bytes.Load()
+	reg, freed := n.registryStatus(), n.freed()
+	s := nodeStatus{AppliedIndex: reg.AppliedIndex, Version: Version(), GossipPort: n.gossip.Port(), Damage: n.formation.identity().Damage}
+	s.FreedChunks, s.FreedBytes = int64(freed.Chunks), freed.Bytes
 	s.Heal, s.Scrub, s.Lifecycle = n.healed(), n.scrubbed(), n.lifecycle.status()
-	if n.isOpen() && n.store.Fenced() != nil {
-		s.Fenced = []layout.StoreID{n.store.ID()}
+	for _, x := range n.ownStores() {
+		told := storeStatus{ID: x.ID(), Dir: x.dir, FreeBytes: n.room(x), Freed: x.freed.amount(), Scrub: x.scrubbed()}
+		if err := x.Fenced(); err != nil {
+			s.Fenced, told.Fault = append(s.Fenced, x.ID()), err.Error()
+		}
+		s.Stores = append(s.Stores, told)
+	}
+	if n.isOpen() {
+		s.FreeBytes = s.Stores[0].FreeBytes
+		for _, x := range n.lost {
+			s.Stores = append(s.Stores, storeStatus{ID: x.ID, Dir: x.Dir, FreeBytes: -1, Fault: x.Err.Error()})
+			if !x.ID.IsZero() {
+				s.Missing = append(s.Missing, x.ID)
+			}
+		}
 	}
 	if errors.Is(reg.Failed, metadata.ErrDiskFault) {
 		s.Fault = reg.Failed.Error()
@@ -224,7 +259,7 @@ var errStarting = fmt.Errorf("node is starting: %w", metadata.ErrUnavailable)
 func (o operator) Ready(ctx context.Context) error { return o.n.Ready(ctx) }
 
 // Ready returns nil if the node can serve clients: it is registered, can read
-// the registry, knows the placement groups, and its own store takes writes. The
+// the registry, knows the placement groups, and a store of its own takes writes. The
 // error says what is missing.
 func (n *Node) Ready(ctx context.Context) error {
 	switch {
@@ -236,8 +271,6 @@ func (n *Node) Ready(ctx context.Context) error {
 		return errStarting
 	case n.attempts.incarnation.Load() == 0:
 		return errors.New("node is not registered yet")
-	case n.store.Fenced() != nil:
-		return fmt.Errorf("store: %w", n.store.Fenced())
 	}
 	topology, err := n.registry.Topology(ctx)
 	if damage := n.formation.identity().Damage; err != nil && damage != "" {
@@ -252,11 +285,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	if len(n.currentView().Groups) == 0 {
 		return errors.New("placement groups have not reached this node yet")
 	}
-	id, err := n.attempts.next()
-	if err != nil {
-		return err
-	}
-	return trialWrite(ctx, n.store, id)
+	return n.tryStores(ctx)
 }
 
 // AbortUpload implements admin.Service.

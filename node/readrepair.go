@@ -43,7 +43,7 @@ func (n *Node) sendWord(ctx context.Context, x repair.Suspect) {
 	if !known {
 		return
 	}
-	if holder == n.store.ID() {
+	if _, ours := n.localStore(holder); ours {
 		n.suspects.Add(x)
 		return
 	}
@@ -77,9 +77,12 @@ func (n *Node) handleSuspect(_ context.Context, _ layout.NodeID, b []byte) ([]by
 	return nil, nil
 }
 
-// mend heals a suspect chunk of this node's store.
+// mend heals a suspect chunk of this node's stores: that of the one it belongs
+// on, the others leave it alone.
 func (n *Node) mend(ctx context.Context, x repair.Suspect) {
-	if err := n.healer.Mend(ctx, x); err != nil && ctx.Err() == nil {
-		n.log.Info("suspect chunk not healed", "chunk", x.Chunk, "err", err)
+	for _, s := range n.stores {
+		if err := s.healer.Mend(ctx, x); err != nil && ctx.Err() == nil {
+			n.log.Info("suspect chunk not healed", "chunk", x.Chunk, "store", s.ID(), "err", err)
+		}
 	}
 }

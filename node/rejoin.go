@@ -53,7 +53,8 @@ func (n *Node) giveUpRegistry(reason error) error {
 
 // makeRegistry makes sure that a node that was started before still has its
 // registry, and makes an empty one, durably, for a new node or a new generation.
-func (n *Node) makeRegistry(cfg metadata.Config, store layout.StoreID) error {
+// First is the store in the data directory if the node is new.
+func (n *Node) makeRegistry(cfg metadata.Config, first layout.StoreID) error {
 	f := n.formation
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,7 +67,11 @@ func (n *Node) makeRegistry(cfg metadata.Config, store layout.StoreID) error {
 	if err := metadata.Format(cfg); err != nil {
 		return err
 	}
-	return f.set(func(id *datadir.Identity) { id.Store, id.Registry = store, id.CurrentGeneration() })
+	return f.set(func(id *datadir.Identity) {
+		if id.Registry = id.CurrentGeneration(); id.Store.IsZero() {
+			id.Store = first
+		}
+	})
 }
 
 // finishRejoin waits until a registry that took the place of a damaged one has

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"partstore/chunkstore"
 	"partstore/internal/layout"
 	"partstore/metadata"
 	"partstore/node/cluster"
@@ -18,17 +17,12 @@ import (
 	"partstore/node/qingstor"
 )
 
-// openCore opens the store and the registry of a node that knows its cluster.
+// openCore opens the stores and the registry of a node that knows its cluster.
 func (n *Node) openCore() (err error) {
 	id := n.formation.identity()
-	n.store, err = chunkstore.OpenDisk(chunkstore.DiskConfig{
-		Dir: filepath.Join(n.cfg.DataDir, datadir.StoreDir), ID: id.Store, Cluster: id.Cluster, Logger: n.log,
-		OnFence: func(error) { close(n.fenced) },
-	})
-	if err != nil {
-		return fmt.Errorf("open store: %w", err)
+	if err := n.openStores(id); err != nil {
+		return err
 	}
-	n.onClose(closeData, n.store.Close)
 	n.onClose(closeData, n.engine.Close)
 	cfg := metadata.Config{
 		Dir: filepath.Join(n.cfg.DataDir, datadir.RegistryDir), Node: n.id, Generation: id.CurrentGeneration(), Cluster: id.Cluster,
@@ -36,7 +30,7 @@ func (n *Node) openCore() (err error) {
 		Timeout: n.cfg.RegistryTimeout, HeartbeatTimeout: n.cfg.ElectionTimeout, Logger: n.log,
 		SnapshotEntries: uint64(n.cfg.SnapshotEntries), TrailingEntries: uint64(n.cfg.SnapshotEntries) * 5 / 4,
 	}
-	if err := n.makeRegistry(cfg, n.store.ID()); err != nil {
+	if err := n.makeRegistry(cfg, n.stores[0].ID()); err != nil {
 		return err
 	}
 	n.registry, err = metadata.Open(cfg)
@@ -63,9 +57,14 @@ func (n *Node) openCore() (err error) {
 }
 
 func (f *formation) bootstrapped() error {
+	return f.update(func(id *datadir.Identity) { id.Bootstrapped = true })
+}
+
+// update is set for those who do not hold mu.
+func (f *formation) update(change func(*datadir.Identity)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.set(func(id *datadir.Identity) { id.Bootstrapped = true })
+	return f.set(change)
 }
 
 // saveIdentity makes an identity durable, then announces it.
@@ -79,16 +78,16 @@ func (n *Node) saveIdentity(id datadir.Identity) error {
 // startRetry is the pause between tries of what a starting node needs others for.
 const startRetry = 200 * time.Millisecond
 
-// takeIncarnation registers this start of the node and its store, however long
+// takeIncarnation registers this start of the node and its stores, however long
 // that takes. Until then the node coordinates no PUT.
 func (n *Node) takeIncarnation(ctx context.Context) error {
-	space, err := n.store.Space()
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	start := metadata.StartNode{
-		Request: layout.NewRequestID(), Node: n.id, Name: n.cfg.Name, Zone: n.cfg.Zone,
-		Stores: []metadata.Store{{ID: n.store.ID(), Node: n.id, Zone: n.cfg.Zone, CapacityBytes: space.CapacityBytes}},
+	start := metadata.StartNode{Request: layout.NewRequestID(), Node: n.id, Name: n.cfg.Name, Zone: n.cfg.Zone}
+	for _, s := range n.stores {
+		space, err := s.Space()
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		start.Stores = append(start.Stores, metadata.Store{ID: s.ID(), Node: n.id, Zone: n.cfg.Zone, CapacityBytes: space.CapacityBytes})
 	}
 	for {
 		inc, err := n.registry.StartNode(ctx, start)

@@ -60,12 +60,9 @@ func (n *Node) refreshView() uint64 {
 		v.Nodes[m.ID] = layout.NodeState{ID: m.ID, Name: m.Name, Zone: m.Zone, Alive: alive}
 	}
 	for _, s := range topology.Stores {
-		_, alive := live[s.Node]
-		alive = alive && !n.avoid.has(s.ID)
-		v.Stores[s.ID] = layout.StoreState{
-			ID: s.ID, Node: s.Node, Alive: alive,
-			Up: alive && announced(live[s.Node], s.ID) == cluster.StoreWritable,
-		}
+		state := announced(live[s.Node], s.ID)
+		alive := state != 0 && !n.avoid.has(s.ID)
+		v.Stores[s.ID] = layout.StoreState{ID: s.ID, Node: s.Node, Alive: alive, Up: alive && state == cluster.StoreWritable}
 	}
 	n.view.Store(v)
 	return version
@@ -100,8 +97,8 @@ func (n *Node) currentView() *layout.View {
 
 // storeByID returns a store of this node or of another.
 func (n *Node) storeByID(id layout.StoreID) (chunkstore.Store, error) {
-	if id == n.store.ID() {
-		return n.store, nil
+	if s, ours := n.localStore(id); ours {
+		return s, nil
 	}
 	s, ok := n.currentView().Stores[id]
 	if !ok {

@@ -46,10 +46,13 @@ func printNodes(w io.Writer, nodes []admin.Node) {
 }
 
 func printStores(w io.Writer, nodes []admin.Node) {
-	t := newTable(w, "STORE", "NODE", "STATE", "FREE", "CAPACITY")
+	t := newTable(w, "STORE", "NODE", "STATE", "FREE", "CAPACITY", "DIRECTORY", "FAULT")
 	for _, n := range nodes {
 		for _, s := range n.Stores {
-			t.AppendRow(row(s.ID, n.Name, s.State, size(s.FreeBytes), size(s.CapacityBytes)))
+			t.AppendRow(row(s.ID, n.Name, s.State, size(s.FreeBytes), size(s.CapacityBytes), or(s.Dir), or(s.Fault)))
+		}
+		for _, d := range n.Refused {
+			t.AppendRow(row("none", n.Name, admin.StoreDown, "", "", d.Dir, d.Fault))
 		}
 	}
 	t.Render()

@@ -107,8 +107,11 @@ func (f *fakeCluster) Nodes(context.Context) ([]admin.Node, error) {
 	}
 	return []admin.Node{
 		{ID: f.members.Members[0].ID, Name: "node1", Zone: "east", Alive: true, Role: admin.RoleVoter, AppliedIndex: &applied, Version: "v0.1.0",
-			Stores: []admin.Store{{ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent"}},
-			Heal:   &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62}, Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17},
+			Stores: []admin.Store{{ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent",
+				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17}},
+				{ID: layout.StoreID{0xfd}, State: admin.StoreDown, FreeBytes: -1, Duty: "dead"}},
+			Refused:   []admin.RefusedDir{{Dir: "/mnt/c", Fault: "of another node"}},
+			Heal:      &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62},
 			Lifecycle: &admin.Lifecycle{Began: time.Unix(1700000000, 0), Bucket: "photos", Failed: 23, Expired: 19, Aborted: 29}},
 		{ID: f.members.Members[1].ID, Name: "node2", Role: admin.RoleUnknown},
 	}, nil
@@ -258,7 +261,7 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 		{"status of a sound cluster", sound, "status", 0, []string{"ok", "node2, term 3", "node1 node2", "3.0 GiB of 6.0 GiB", "60 whole", "none", "0123456789abcdef at index 9, the same on 2 of 3 members"}},
 		{"status of a degraded one", broken, "status", 3, []string{"degraded", "node_down: 1 node down", "those in 60 of 60 groups"}},
 		{"status without a leader", down, "status", 3, []string{"unavailable", "no_leader", "none known"}},
-		{"nodes", sound, "node list", 0, []string{"node1", "east", "voter", "41", "v0.1.0", "unknown", "1.0 GiB"}},
+		{"nodes", sound, "node list", 0, []string{"node1", "east", "voter", "41", "v0.1.0", "unknown", "1.0 GiB", "/mnt/b", "EIO on it", "/mnt/c", "of another node"}},
 		{"stores", sound, "store list", 0, []string{layout.StoreID{0xfe}.String(), "out", "57", "absent"}},
 		{"drain without margin", sound, "store drain " + layout.StoreID{0xfe}.String(), 4, []string{"margin or room"}},
 		{"drain all the same", sound, "store drain --override no-margin " + layout.StoreID{0xfe}.String(), 0, []string{"slots 4"}},

@@ -14,7 +14,7 @@ func newRepairStatus(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "What the nodes heal",
-		Long: `Status shows what each node's last pass over the part records found on its store:
+		Long: `Status shows what each node's last pass over the part records found on its stores:
 how many chunks belong there, how many the pass rebuilt or only recorded, how
 many it could not heal; and what was healed since the node started. It also shows
 whether healing is paused or throttled.`,

@@ -7,25 +7,26 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"partstore/internal/layout"
 	"partstore/node/admin"
 )
 
 func newScrubStatus(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "When each node last read its whole store",
-		Long: `Status shows when each node's scrub began its pass over the store, since when
-everything older has been read in full, and how many damaged chunks it has found
-in all.`,
+		Short: "When each store was last read in full",
+		Long: `Status shows when the scrub of each store began its pass, since when everything
+older has been read in full, and how many damaged chunks it has found in all.`,
 		Args: exactly(),
 		RunE: e.runs(func(ctx context.Context, c *admin.Client, _ []string) error { return e.scrubStatus(ctx, c) }),
 	}
 }
 
-// nodeScrub is one node's line.
-type nodeScrub struct {
-	Node  admin.NodeRef `json:"node"`
-	Scrub *admin.Scrub  `json:"scrub"`
+// storeScrub is one store's line.
+type storeScrub struct {
+	Node  admin.NodeRef  `json:"node"`
+	Store layout.StoreID `json:"store"`
+	Scrub *admin.Scrub   `json:"scrub"`
 }
 
 func (e *env) scrubStatus(ctx context.Context, c *admin.Client) error {
@@ -33,18 +34,20 @@ func (e *env) scrubStatus(ctx context.Context, c *admin.Client) error {
 	if err != nil {
 		return err
 	}
-	nodes := make([]nodeScrub, len(list.Nodes))
-	for i, n := range list.Nodes {
-		nodes[i] = nodeScrub{n.Ref(), n.Scrub}
+	stores := []storeScrub{}
+	for _, n := range list.Nodes {
+		for _, s := range n.Stores {
+			stores = append(stores, storeScrub{n.Ref(), s.ID, s.Scrub})
+		}
 	}
-	return e.print(nodes, func(w io.Writer) {
-		t := newTable(w, "NODE", "PASS BEGAN", "VERIFIED SINCE", "DAMAGED")
-		for _, n := range nodes {
-			if n.Scrub == nil {
-				t.AppendRow(row(n.Node.Name, "?", "?", "?"))
+	return e.print(stores, func(w io.Writer) {
+		t := newTable(w, "NODE", "STORE", "PASS BEGAN", "VERIFIED SINCE", "DAMAGED")
+		for _, s := range stores {
+			if s.Scrub == nil {
+				t.AppendRow(row(s.Node.Name, s.Store, "?", "?", "?"))
 				continue
 			}
-			t.AppendRow(row(n.Node.Name, orNever(n.Scrub.Began), orNever(n.Scrub.Verified), n.Scrub.Damaged))
+			t.AppendRow(row(s.Node.Name, s.Store, orNever(s.Scrub.Began), orNever(s.Scrub.Verified), s.Scrub.Damaged))
 		}
 		t.Render()
 	})

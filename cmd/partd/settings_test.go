@@ -139,7 +139,7 @@ func TestSecretsHaveNoFlagOfTheirOwn(t *testing.T) {
 
 func TestEverySettingReachesTheConfiguration(t *testing.T) {
 	example := map[string]string{
-		"text": "x", "path": "x", "host": "x", "host:port": "x:1", "secret": "x", "list of host:port": "x:1", "list of domains": "x", "list of hosts": "x",
+		"text": "x", "path": "x", "host": "x", "host:port": "x:1", "secret": "x", "list of host:port": "x:1", "list of paths": "x", "list of domains": "x", "list of hosts": "x",
 		"count": "3", "k+m": "2+1", "duration": "3m", "debug, info, warn or error": "debug", "text or json": "json",
 		"auto, on or off": "on", "on or off": "off", "MiB": "3",
 	}

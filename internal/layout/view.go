@@ -45,7 +45,7 @@ type NodeState struct {
 type StoreState struct {
 	ID    StoreID
 	Node  NodeID
-	Alive bool // its node seems alive and it is not being avoided: read here first
+	Alive bool // its node seems alive and has it, and it is not being avoided: read here first
 	Up    bool // alive, and it takes writes
 }
 

@@ -138,9 +138,10 @@ type Node struct {
 	AppliedIndex *uint64       `json:"applied_index"` // null if the node could not be asked
 	Version      string        `json:"version"`       // "" if the node could not be asked
 	Stores       []Store       `json:"stores"`
-	Freed        *Amount       `json:"freed"` // on its stores since it started; null if the node could not be asked
-	Heal         *Heal         `json:"heal"`  // null if the node could not be asked
-	Scrub        *Scrub        `json:"scrub"` // null if the node could not be asked
+	Refused      []RefusedDir  `json:"refused,omitempty"` // directories for stores that it left alone
+	Freed        *Amount       `json:"freed"`             // on its stores since it started; null if the node could not be asked
+	Heal         *Heal         `json:"heal"`              // null if the node could not be asked
+	Scrub        *Scrub        `json:"scrub"`             // null if the node could not be asked
 	// Lifecycle is null if the node could not be asked.
 	Lifecycle *Lifecycle `json:"lifecycle"`
 	// Damage is why the node gave up its registry; "" once it has caught up
@@ -155,7 +156,7 @@ type Node struct {
 // Heal is what a node's last pass over the part records did, and all since it
 // started.
 type Heal struct {
-	Chunks      int `json:"chunks"`   // of the node's store, by the records
+	Chunks      int `json:"chunks"`   // of the node's stores, by the records
 	Recorded    int `json:"recorded"` // were there and whole, and the record did not say so
 	Rebuilt     int `json:"rebuilt"`
 	Left        int `json:"left"` // could not be healed
@@ -170,8 +171,8 @@ type Heal struct {
 	AllLetGo   int `json:"all_let_go"`  // chunks freed here that another store has
 }
 
-// Scrub is how far a node has come in reading its whole store. Times are those of
-// the node's clock.
+// Scrub is how far a node has come in reading a whole store, or all of its stores.
+// Times are those of the node's clock.
 type Scrub struct {
 	Began    time.Time `json:"began"`    // of the pass under way
 	Verified time.Time `json:"verified"` // begin of the last complete pass; zero: none yet
@@ -237,12 +238,24 @@ type Store struct {
 	CapacityBytes int64          `json:"capacity_bytes"`
 	FreeBytes     int64          `json:"free_bytes"` // -1 if unknown
 
+	// Of what only the node knows; nothing if it could not be asked.
+	Dir   string  `json:"dir"`             // where it is, or was seen last
+	Fault string  `json:"fault,omitempty"` // why it is not open, or takes no writes
+	Freed *Amount `json:"freed"`           // since the node started
+	Scrub *Scrub  `json:"scrub"`
+
 	Duty     string `json:"duty"`             // in, draining, out or dead
 	Reason   string `json:"reason,omitempty"` // for that, if it was decided
 	Version  uint64 `json:"version"`          // of the decision
 	Slots    int    `json:"slots"`            // of groups, that it holds
 	Arriving int    `json:"arriving"`         // of those, not known to have all chunks yet
 	Leaving  int    `json:"leaving"`          // held before, whose new store may still need it
+}
+
+// RefusedDir is a directory that a node was told to have a store in, and has not.
+type RefusedDir struct {
+	Dir   string `json:"dir"`
+	Fault string `json:"fault"`
 }
 
 // Retired reports whether nobody misses the store.

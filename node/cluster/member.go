@@ -16,7 +16,7 @@ const (
 	MaxNameLength = 63
 	MaxZoneLength = 63
 	MaxHostLength = 127
-	MaxStores     = 8
+	MaxStores     = 12
 )
 
 // StoreState is what a node says of one of its stores.

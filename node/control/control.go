@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"partstore/internal/layout"
@@ -28,7 +29,8 @@ type Registry interface {
 
 // Report is what a node said when it was asked.
 type Report struct {
-	Fenced []layout.StoreID // its stores that take no writes any more
+	Fenced  []layout.StoreID // its stores that take no writes any more
+	Missing []layout.StoreID // its stores that it has not found, or could not open
 }
 
 // Config says how to decide. All fields are required.
@@ -72,6 +74,7 @@ type sighting struct {
 	asked   time.Time // first, since the node began to be as it is
 	answers bool
 	report  Report
+	missing map[layout.StoreID]time.Time // since when it has been without a store
 }
 
 // New returns a Controller that decides nothing before Run.
@@ -156,6 +159,25 @@ func (c *Controller) ask(ctx context.Context, t metadata.Topology) {
 			s = &sighting{asked: time.Now(), answers: answers}
 			c.seen[a.node] = s
 		}
-		s.report = a.report
+		s.note(a.report, time.Now())
 	}
+}
+
+// note takes in what the node said. A node that does not answer says nothing.
+func (s *sighting) note(r Report, now time.Time) {
+	s.report = r
+	missing := make(map[layout.StoreID]time.Time, len(r.Missing))
+	for _, id := range r.Missing {
+		since, known := s.missing[id]
+		if !known {
+			since = now
+		}
+		missing[id] = since
+	}
+	s.missing = missing
+}
+
+// lacks reports whether the node said that a store of its takes nothing.
+func (s *sighting) lacks(id layout.StoreID) bool {
+	return slices.Contains(s.report.Fenced, id) || slices.Contains(s.report.Missing, id)
 }

@@ -19,6 +19,7 @@ type fakeCluster struct {
 	silent  map[layout.NodeID]bool // does not answer, and gossip has lost it
 	flaps   bool                   // node 2 comes and goes every 20 seconds
 	fenced  map[layout.StoreID]bool
+	missing map[layout.StoreID]bool
 	moves   []metadata.MoveSlot
 }
 
@@ -28,7 +29,7 @@ func store(i int) layout.StoreID { return layout.StoreID{byte(i)} }
 // newFakeCluster has n nodes of one store each in zones of three, and groups of
 // 4+2.
 func newFakeCluster(t *testing.T, n int) *fakeCluster {
-	f := &fakeCluster{t: metadata.Topology{Scheme: layout.Scheme{Data: 4, Parity: 2}}, silent: map[layout.NodeID]bool{}, fenced: map[layout.StoreID]bool{}}
+	f := &fakeCluster{t: metadata.Topology{Scheme: layout.Scheme{Data: 4, Parity: 2}}, silent: map[layout.NodeID]bool{}, fenced: map[layout.StoreID]bool{}, missing: map[layout.StoreID]bool{}}
 	var candidates []layout.Candidate
 	for i := 1; i <= n; i++ {
 		f.add(i, string(rune('a'+i%3)), string(rune('A'+i)))
@@ -110,6 +111,9 @@ func (f *fakeCluster) run(t *testing.T, d time.Duration) {
 				if s.Node == n && f.fenced[s.ID] {
 					r.Fenced = append(r.Fenced, s.ID)
 				}
+				if s.Node == n && f.missing[s.ID] {
+					r.Missing = append(r.Missing, s.ID)
+				}
 			}
 			return r, nil
 		},
@@ -140,6 +144,39 @@ func TestAbsenceBecomesOutAfterTheGracePeriod(t *testing.T) {
 		f.run(t, 20*time.Minute)
 		if d := f.t.Duty(store(2)); d.State != metadata.DutyIn || f.held(2) < had-2 {
 			t.Errorf("after it came back: %+v, %d slots of %d", d, f.held(2), had)
+		}
+	})
+}
+
+// A drive that is missing is a store that is absent: it is out after the grace
+// period, its slots go to the node's other drive too, and it comes back as a node does.
+func TestAMissingDriveIsOutAfterTheGracePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster(t, 6) // no spare node
+		f.t.Stores = append(f.t.Stores, metadata.Store{ID: store(7), Node: node(2), Zone: f.t.Stores[1].Zone})
+		f.run(t, time.Minute) // the second drive of node 2 gets its share
+		had := f.held(2)
+		if had == 0 || f.held(7) == 0 {
+			t.Fatalf("the drives of node 2 hold %d and %d slots", had, f.held(7))
+		}
+		f.moves = nil
+		f.missing[store(2)] = true
+		f.run(t, 9*time.Minute)
+		if len(f.t.Duties)+len(f.moves) != 0 {
+			t.Fatalf("decided within the grace period: %+v, %d moves", f.t.Duties, len(f.moves))
+		}
+		f.run(t, 15*time.Minute)
+		if d := f.t.Duty(store(2)); d.State != metadata.DutyOut || !d.Auto || f.held(2) != 0 || len(f.moves) != had {
+			t.Errorf("duty %+v; it holds %d slots, had %d, %d moves", d, f.held(2), had, len(f.moves))
+		}
+		f.run(t, 30*time.Minute)
+		if d := f.t.Duty(store(2)); d.State != metadata.DutyOut || d.Version != 1 {
+			t.Errorf("a store that is missing is %+v", d)
+		}
+		delete(f.missing, store(2))
+		f.run(t, 20*time.Minute)
+		if d := f.t.Duty(store(2)); d.State != metadata.DutyIn || f.held(2) == 0 {
+			t.Errorf("after it came back: %+v, %d slots", d, f.held(2))
 		}
 	})
 }

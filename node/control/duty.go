@@ -31,6 +31,7 @@ func (c *Controller) judge(t metadata.Topology, s metadata.Store, d metadata.Dut
 	}
 	byHand := d.Version > 0 && !d.Auto && d.State != metadata.DutyIn
 	fenced := node.answers && slices.Contains(node.report.Fenced, s.ID)
+	since, missing := node.missing[s.ID]
 	absent := !node.answers && !c.cfg.Gossips(s.Node)
 	switch {
 	case absent && replaced(t, s.Node):
@@ -39,6 +40,10 @@ func (c *Controller) judge(t metadata.Topology, s metadata.Store, d metadata.Dut
 		return d.State, ""
 	case fenced:
 		return metadata.DutyOut, "the store fenced itself"
+	case missing && now.Sub(since) < c.cfg.Grace:
+		return d.State, ""
+	case missing:
+		return metadata.DutyOut, fmt.Sprintf("the node has been without the store for %s", c.cfg.Grace)
 	case absent && now.Sub(node.asked) >= c.cfg.Grace:
 		return metadata.DutyOut, fmt.Sprintf("the node has not answered for %s", c.cfg.Grace)
 	case node.answers && d.State == metadata.DutyOut && now.Sub(node.asked) >= c.cfg.Grace:

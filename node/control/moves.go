@@ -15,7 +15,7 @@ func (c *Controller) fleet(t metadata.Topology) *layout.Fleet {
 	for _, s := range t.Stores {
 		candidate := layout.Candidate{Store: s.ID, Node: s.Node, Zone: s.Zone, CapacityBytes: s.CapacityBytes}
 		f.Places[s.ID] = candidate
-		if node := c.seen[s.Node]; t.Duty(s.ID).State == metadata.DutyIn && node != nil && node.answers && !slices.Contains(node.report.Fenced, s.ID) {
+		if node := c.seen[s.Node]; t.Duty(s.ID).State == metadata.DutyIn && node != nil && node.answers && !node.lacks(s.ID) {
 			f.Takers = append(f.Takers, candidate)
 		}
 	}

@@ -27,7 +27,8 @@ type PartRecords interface {
 	RepairPolicy() (metadata.RepairPolicy, error)
 }
 
-// HealerConfig says how to heal the chunks of one store. All fields are required.
+// HealerConfig says how to heal the chunks of one store. All fields but Pacer are
+// required.
 type HealerConfig struct {
 	Records PartRecords
 	Engine  *erasure.Engine
@@ -48,6 +49,9 @@ type HealerConfig struct {
 	// Bandwidth is how many bytes are moved a second, as Moved counts them, unless the
 	// policy in the registry says otherwise.
 	Bandwidth int64
+	// Pacer is shared by the healers that keep to one bandwidth together. Nil: no
+	// other does.
+	Pacer *Pacer
 	// Tell hears of changes an operator may want to know of: the kind of an
 	// event and a reason. It must not block.
 	Tell   func(kind, reason string)
@@ -81,7 +85,12 @@ type Healed struct {
 }
 
 // NewHealer returns a Healer that does nothing before Run or Sweep.
-func NewHealer(cfg HealerConfig) *Healer { return &Healer{cfg: cfg} }
+func NewHealer(cfg HealerConfig) *Healer {
+	if cfg.Pacer == nil {
+		cfg.Pacer = &Pacer{}
+	}
+	return &Healer{cfg: cfg}
+}
 
 const (
 	healPage = 256  // part rows looked at together
@@ -291,7 +300,7 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 			healed.Recorded++
 		}
 		if rebuilt {
-			if err := rest(ctx, h.pace(s.part.Layout, how)-time.Since(began)); err != nil {
+			if err := h.cfg.Pacer.rest(ctx, began, h.pace(s.part.Layout, how)); err != nil {
 				return err
 			}
 			h.spend(began)
@@ -308,6 +317,25 @@ func (h *Healer) pace(l layout.Layout, how outcome) time.Duration {
 		bandwidth = p.BandwidthOr(bandwidth)
 	}
 	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
+}
+
+// Pacer keeps the healers of a node's stores to one bandwidth together.
+type Pacer struct {
+	mu   sync.Mutex
+	busy time.Time // until when the bandwidth is used up
+}
+
+// rest waits until what began at a time, and takes so long by the bandwidth, is
+// over; after what others had begun.
+func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) error {
+	p.mu.Lock()
+	if p.busy.Before(began) {
+		p.busy = began
+	}
+	p.busy = p.busy.Add(takes)
+	until := p.busy
+	p.mu.Unlock()
+	return rest(ctx, time.Until(until))
 }
 
 // Mend heals a chunk that somebody met. One that no record names, or not on this
@@ -335,7 +363,7 @@ func (h *Healer) Mend(ctx context.Context, x Suspect) error {
 	h.sum.Rebuilt++
 	h.mu.Unlock()
 	defer h.spend(began)
-	return rest(ctx, h.pace(l, how)-time.Since(began))
+	return h.cfg.Pacer.rest(ctx, began, h.pace(l, how))
 }
 
 // spend counts the time that a rebuilt chunk took, its pause included.
