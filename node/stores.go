@@ -64,7 +64,7 @@ func (o operator) DecideStore(ctx context.Context, d admin.StoreDecision) (admin
 	if err != nil {
 		return admin.StorePlan{}, err
 	}
-	plan, err := n.planStore(t, nodes, d.Store)
+	plan, err := n.planStore(t, nodes, d.Store, d.Besides)
 	if err != nil {
 		return plan, err
 	}
@@ -86,25 +86,19 @@ var dutyStates = map[string]metadata.DutyState{
 	"in": metadata.DutyIn, "draining": metadata.DutyDraining, "out": metadata.DutyOut, "dead": metadata.DutyDead,
 }
 
-// planStore says what follows if a store gives up its slots.
-func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.StoreID) (admin.StorePlan, error) {
+// planStore says what follows if a store gives up its slots, and others with it.
+func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.StoreID, besides []layout.StoreID) (admin.StorePlan, error) {
 	var plan admin.StorePlan
+	gone := append([]layout.StoreID{id}, besides...)
 	up := map[layout.StoreID]bool{}
+	plan.Targets, plan.Room = takers(nodes, gone)
 	for _, node := range nodes {
-		taker := false
 		for _, s := range node.Stores {
 			up[s.ID] = s.State == admin.StoreUp && s.Duty != "dead"
-			if up[s.ID] && s.ID != id && s.Duty == "in" {
-				taker = true
-				plan.Room += max(s.FreeBytes, 0)
-			}
-		}
-		if taker {
-			plan.Targets++
 		}
 	}
 	plan.Slots = countSlots(t)[id].held
-	plan.Margin, _ = margin(t.Groups, t.Scheme, func(s layout.StoreID) bool { return s != id && up[s] })
+	plan.Margin, _ = margin(t.Groups, t.Scheme, func(s layout.StoreID) bool { return !slices.Contains(gone, s) && up[s] })
 	moved := int64(0)
 	for last := (*metadata.OwnedPart)(nil); ; {
 		page, err := n.registry.AllParts(last, planPage)
@@ -144,3 +138,21 @@ func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.Stor
 
 // planPage is how many part rows a plan looks at together.
 const planPage = 1024
+
+// takers counts the nodes with a store that may be given slots when some stores
+// are gone, and the room of those.
+func takers(nodes []admin.Node, gone []layout.StoreID) (count int, room int64) {
+	for _, node := range nodes {
+		taker := false
+		for _, s := range node.Stores {
+			if s.State == admin.StoreUp && s.Duty == "in" && !slices.Contains(gone, s.ID) {
+				taker = true
+				room += max(s.FreeBytes, 0)
+			}
+		}
+		if taker {
+			count++
+		}
+	}
+	return count, room
+}

@@ -47,12 +47,15 @@ type storePlan struct {
 	admin.StorePlan
 }
 
-// decideNode decides about every store of a node, as far as that was not done
-// before. It returns what was decided before an error.
+// decideNode decides about every store of a node together, as far as that was not
+// done before; what is dead stays so. It returns what was decided before an error.
 func decideNode(ctx context.Context, c *admin.Client, d admin.StoreDecision, node admin.Node) (plans []storePlan, err error) {
 	plans = []storePlan{}
 	for _, s := range node.Stores {
-		if s.Duty == d.Duty && !d.DryRun {
+		d.Besides = append(d.Besides, s.ID)
+	}
+	for _, s := range node.Stores {
+		if (s.Duty == d.Duty || s.Duty == "dead") && !d.DryRun {
 			continue
 		}
 		plan, err := decideStoreOf(ctx, c, d, s)

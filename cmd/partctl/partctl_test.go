@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,9 +108,8 @@ func (f *fakeCluster) Nodes(context.Context) ([]admin.Node, error) {
 	}
 	return []admin.Node{
 		{ID: f.members.Members[0].ID, Name: "node1", Zone: "east", Alive: true, Role: admin.RoleVoter, AppliedIndex: &applied, Version: "v0.1.0",
-			Stores: []admin.Store{{ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent",
-				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17}},
-				{ID: layout.StoreID{0xfd}, State: admin.StoreDown, FreeBytes: -1, Duty: "dead"}},
+			Stores: []admin.Store{{ID: layout.StoreID{0xfd}, State: admin.StoreDown, FreeBytes: -1, Duty: "dead"}, {ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent",
+				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17}}},
 			Refused:   []admin.RefusedDir{{Dir: "/mnt/c", Fault: "of another node"}},
 			Heal:      &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62},
 			Lifecycle: &admin.Lifecycle{Began: time.Unix(1700000000, 0), Bucket: "photos", Failed: 23, Expired: 19, Aborted: 29}},
@@ -413,6 +413,15 @@ func TestAbortNeedsYes(t *testing.T) {
 	status, stdout, _ = partctl(t, f, append(args, "--yes")...)
 	if status != 0 || len(f.aborted) != 1 || !strings.Contains(stdout, "Aborted") {
 		t.Errorf("abort with --yes = %d, aborted %v, shows %q", status, f.aborted, stdout)
+	}
+}
+
+// The stores of a node are given up together, and what is dead does not drain.
+func TestANodesStoresDrainTogether(t *testing.T) {
+	f := newFakeCluster()
+	partctl(t, f, "node", "drain", "node1")
+	if len(f.decisions) != 1 || f.decisions[0].Store != (layout.StoreID{0xfe}) || !slices.Equal(f.decisions[0].Besides, []layout.StoreID{{0xfd}, {0xfe}}) {
+		t.Errorf("node drain decided %+v", f.decisions)
 	}
 }
 

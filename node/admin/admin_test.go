@@ -241,7 +241,7 @@ func TestClientGetsWhatTheServiceSays(t *testing.T) {
 	verdict, err := client.JudgeStop(ctx, stop)
 	same(t, "JudgeStop", verdict, err, admin.StopVerdict{Margin: 1, Voters: 4, Majority: 3, Problems: []string{"one"}})
 	same(t, "JudgeStop asked for", f.asked, nil, any(stop))
-	decision := admin.StoreDecision{Store: layout.StoreID{9}, Duty: "draining", Reason: "a b", DryRun: true, Version: 5}
+	decision := admin.StoreDecision{Store: layout.StoreID{9}, Duty: "draining", Reason: "a b", DryRun: true, Version: 5, Besides: []layout.StoreID{{9}, {10}}}
 	plan, err := client.DecideStore(ctx, decision)
 	same(t, "DecideStore", plan, err, admin.StorePlan{Slots: 3, Done: true})
 	same(t, "DecideStore asked for", f.asked, nil, any(decision))

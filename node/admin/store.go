@@ -23,6 +23,8 @@ type StoreDecision struct {
 	DryRun  bool // only say what would follow
 	NoRoom  bool // though margin or room would not hold
 	Version uint64
+	// Besides are stores that are given up together with it, and take nothing over.
+	Besides []layout.StoreID
 }
 
 // StorePlan is what follows from a decision.
@@ -39,9 +41,13 @@ type StorePlan struct {
 
 // DecideStore records a decision about a store, or says what would follow.
 func (c *Client) DecideStore(ctx context.Context, d StoreDecision) (p StorePlan, err error) {
+	var besides []string
+	for _, id := range d.Besides {
+		besides = append(besides, id.String())
+	}
 	err = c.call(ctx, http.MethodPost, "/v1/store", url.Values{
 		"store": {d.Store.String()}, "duty": {d.Duty}, "reason": {d.Reason}, "version": {strconv.FormatUint(d.Version, 10)},
-		"dry_run": {strconv.FormatBool(d.DryRun)}, "no_room": {strconv.FormatBool(d.NoRoom)},
+		"dry_run": {strconv.FormatBool(d.DryRun)}, "no_room": {strconv.FormatBool(d.NoRoom)}, "besides": besides,
 	}, &p)
 	return p, err
 }
@@ -56,6 +62,13 @@ func (h *handler) decideStore(r *http.Request) (any, error) {
 	d.Version, versionErr = strconv.ParseUint(v.Get("version"), 10, 64)
 	if err := errors.Join(err, dryErr, roomErr, versionErr); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	for _, text := range v["besides"] {
+		id, err := layout.ParseStoreID(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		d.Besides = append(d.Besides, id)
 	}
 	return h.service.DecideStore(r.Context(), d)
 }
