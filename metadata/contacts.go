@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -49,6 +50,20 @@ func (r *Raft) askTerm(ctx context.Context, to server, p *contact) (answer, erro
 		r.contacts.mu.Unlock()
 	}
 	return a, err
+}
+
+// latestFirst returns servers in the order of their last answers, so that one
+// that stopped answering is found once.
+func (c *contacts) latestFirst(servers []server) []server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := func(of server) (at time.Time) {
+		if p := c.peer[of]; p != nil {
+			at = p.at
+		}
+		return at
+	}
+	return slices.SortedStableFunc(slices.Values(servers), func(a, b server) int { return at(b).Compare(at(a)) })
 }
 
 // last returns when a server last answered and what it had applied then.

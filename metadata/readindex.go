@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -62,7 +63,12 @@ func (r *Raft) confirmReadIndex(ctx context.Context) (uint64, error) {
 	return index, r.confirmTerm(ctx, term, voters, need)
 }
 
-// confirmTerm returns nil once need of the voters said that term is theirs.
+// spareDelay is how long the voters that answered last may take before the
+// others are asked, too.
+const spareDelay = 10 * time.Millisecond
+
+// confirmTerm returns nil once need of the voters said that term is theirs. It
+// asks just as many at first, and the others only if that does not do.
 func (r *Raft) confirmTerm(ctx context.Context, term uint64, voters []server, need int) error {
 	if need == 0 {
 		return nil
@@ -70,18 +76,31 @@ func (r *Raft) confirmTerm(ctx context.Context, term uint64, voters []server, ne
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.HeartbeatTimeout)
 	defer cancel()
 	answers := make(chan bool, len(voters))
-	for _, v := range voters {
-		asker := r.asker(v)
-		r.workers.Go(func() {
-			a, err := asker.join(ctx)
-			answers <- err == nil && a.term == term
-		})
+	asked, left := 0, len(voters)
+	ask := func(count int) {
+		for ; asked < count; asked++ {
+			asker := r.asker(voters[asked])
+			r.workers.Go(func() {
+				a, err := asker.join(ctx)
+				answers <- err == nil && a.term == term
+			})
+		}
 	}
-	for left := len(voters); left >= need; left-- {
-		if <-answers {
-			if need--; need == 0 {
+	voters = r.contacts.latestFirst(voters)
+	ask(min(need, len(voters)))
+	late := time.NewTimer(spareDelay)
+	defer late.Stop()
+	for left >= need {
+		select {
+		case yes := <-answers:
+			left--
+			if !yes {
+				ask(len(voters))
+			} else if need--; need == 0 {
 				return nil
 			}
+		case <-late.C:
+			ask(len(voters))
 		}
 	}
 	return errNoQuorum
