@@ -335,6 +335,34 @@ func TestWrongHistoriesAreRejected(t *testing.T) {
 
 // The keys of a history are checked apart, so what is wrong with one is not
 // excused by another.
+// Operations without an answer whose effects hide each other, or came last: to
+// try all their orders takes longer than anybody waits.
+func TestManyOperationsWithoutAnAnswer(t *testing.T) {
+	for _, happened := range []bool{false, true} {
+		var s script
+		s.initiate(u)
+		s.initiate(v)
+		s.put(u, a1)
+		for i := range 12 {
+			s.do(on(PutPart, u, body(1, fmt.Sprint("part ", i))), lost)
+			s.do(on(Complete, u, a1), lost)
+			s.do(putObject(body(0, fmt.Sprint("object ", i))), lost)
+			s.do(onKey(DeleteObject), lost)
+		}
+		s.do(on(Abort, v), lost)
+		for range 50 {
+			s.do(on(ListParts, u), listed(a1))
+			s.do(onKey(GetObject), missing)
+		}
+		if happened {
+			s.do(on(ListParts, v), missing)
+			late := body(0, "object 3")
+			s.do(onKey(GetObject), reads(late.ETag, late))
+		}
+		s.check(t, true)
+	}
+}
+
 func TestKeysAreCheckedApart(t *testing.T) {
 	var s script
 	s.initiate(u)
