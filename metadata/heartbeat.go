@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"errors"
+
 	"github.com/hashicorp/raft"
 )
 
@@ -45,11 +47,25 @@ func (t *transport) consume() <-chan raft.RPC {
 }
 
 func (t *transport) toMainLoop(rpc raft.RPC) {
+	if a, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && isOfALaterTerm(a) {
+		rpc.Respond(nil, errLaterTerm)
+		return
+	}
 	select {
 	case t.toRaft <- rpc:
 	case <-t.done:
 		rpc.Respond(nil, raft.ErrTransportShutdown)
 	}
+}
+
+// A leader that has lost its office may still be sending: it reads on in its log,
+// where the next leader's entries are by now, and sends them in its own term. Who
+// stored them would have a log of a term that it never began.
+var errLaterTerm = errors.New("entries of a later term than their sender's")
+
+func isOfALaterTerm(a *raft.AppendEntriesRequest) bool {
+	n := len(a.Entries)
+	return n > 0 && a.Entries[n-1].Term > a.Term // terms ascend
 }
 
 // Close implements raft.WithClose.

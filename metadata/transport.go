@@ -31,7 +31,8 @@ type networkTransport interface {
 // its main loop, which might hand over, waits in the append.
 //
 // It also keeps from a voter that it loses its vote until that is certain (see
-// hold), and keeps heartbeats from changing the term (see heartbeat.go).
+// hold), and keeps heartbeats from changing the term and entries from coming in
+// another than theirs (see heartbeat.go).
 type transport struct {
 	networkTransport
 	votes *voteStore
@@ -91,6 +92,9 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 
 // InstallSnapshot implements raft.Transport.
 func (t *transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	if args.LastLogTerm > args.Term {
+		return errLaterTerm
+	}
 	reached := t.nextReach(id)
 	err := t.networkTransport.InstallSnapshot(id, target, args, resp, data)
 	if err != nil {

@@ -97,6 +97,11 @@ var mutants = []mutant{
 		new:   "		if answer(rpc); ok && beat != nil {",
 		tests: "TestAHeartbeatsTermIsNotTakenBack",
 	}, {
+		name: "entries of a later term are stored", file: "heartbeat.go",
+		old:   "	return n > 0 && a.Entries[n-1].Term > a.Term",
+		new:   "	return n < 0 && a.Entries[n-1].Term > a.Term",
+		tests: "TestEntriesOfALaterTermAreNotStored",
+	}, {
 		name: "an entry being removed is damaged", file: "logstore.go",
 		old:   "		c.turn.take()\n		defer c.turn.giveUp()\n		if !c.has(index) {",
 		new:   "		if !c.has(index) {",
