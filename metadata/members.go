@@ -196,8 +196,9 @@ func (r *Raft) hasServers(nodes []layout.NodeID) bool {
 // AddMember makes a generation of a node a member without a vote, unless it is
 // one already. An earlier generation, which has given up its copy, is removed;
 // if there is a later one, ErrInvalid. The member receives a copy of the registry; the leader gives it a vote when one is
-// needed. Any node may be asked. A node that an operator removed is refused
-// with ErrRemoved.
+// needed. Any node may be asked, and again until the new member knows that it is
+// one: what a leader has begun to do may be lost with it. A node that an operator
+// removed is refused with ErrRemoved.
 func (r *Raft) AddMember(ctx context.Context, node layout.NodeID, generation Generation) error {
 	return r.changeMembers(ctx, membersRequest{node: node, generation: generation})
 }
