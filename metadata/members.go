@@ -196,9 +196,9 @@ func (r *Raft) hasServers(nodes []layout.NodeID) bool {
 // AddMember makes a generation of a node a member without a vote, unless it is
 // one already. An earlier generation, which has given up its copy, is removed;
 // if there is a later one, ErrInvalid. The member receives a copy of the registry; the leader gives it a vote when one is
-// needed. Any node may be asked, and again until the new member knows that it is
-// one: what a leader has begun to do may be lost with it. A node that an operator
-// removed is refused with ErrRemoved.
+// needed. Any node may be asked. It returns once that is committed; what a leader
+// has only begun may be lost with it, also if the new node has heard of it. A node
+// that an operator removed is refused with ErrRemoved.
 func (r *Raft) AddMember(ctx context.Context, node layout.NodeID, generation Generation) error {
 	return r.changeMembers(ctx, membersRequest{node: node, generation: generation})
 }
@@ -389,7 +389,8 @@ func (r *Raft) addServer(ctx context.Context, s server, wishes wishList) error {
 	case wishes.of[s.node] == WishGone:
 		return ErrRemoved
 	case at >= 0 && serverOf(servers[at].ID) == s:
-		return nil
+		// So says the log, but it may not be committed: once more, which changes
+		// nothing else.
 	case at >= 0:
 		if err := r.removeEarlier(ctx, s, servers[at], version); err != nil {
 			return err

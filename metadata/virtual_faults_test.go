@@ -289,25 +289,11 @@ func (w *world) strikeWipe(rng *rand.Rand) {
 	w.mu.Unlock()
 	done()
 	old, fresh := p.node.id, w.add()
-	w.retry(func(any *process) error {
-		err := any.AddMember(context.Background(), fresh.id, 1)
-		if err == nil && !hearsALeader(fresh.up()) {
-			err = ErrUnavailable // not yet, or the leader that added it was lost with that
-		}
-		return err
-	})
+	w.retry(func(any *process) error { return any.AddMember(context.Background(), fresh.id, 1) })
 	w.retry(func(any *process) error {
 		return change(any, MembersChange{Verb: MembersRemove, Node: old, Force: true})
 	})
 	w.retry(settled)
-}
-
-func hearsALeader(p *process) bool {
-	if p == nil {
-		return false
-	}
-	_, leader := p.raft.LeaderWithID()
-	return leader != ""
 }
 
 // retry asks one running process after another until one does it.

@@ -19,8 +19,9 @@ import (
 // node that an operator removed stays as it is, and serves its chunks.
 func (n *Node) keepMembership(ctx context.Context) error {
 	removed := false
-	for !n.isMember() {
+	for member := n.isMember(); !member; {
 		err := n.askToJoin(ctx)
+		member = err == nil && n.isMember() // not only in the log of a leader that is lost by now
 		if errors.Is(err, metadata.ErrRemoved) && !removed {
 			removed = true
 			n.log.Warn("an operator removed this node from the registry; emptying its directory makes it a new node")
