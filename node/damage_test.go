@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"partstore/chunkstore"
+	"partstore/chunkstore/chunkstoretest"
 	"partstore/internal/layout"
 	"partstore/internal/testrand"
 	"partstore/internal/vfs"
@@ -30,44 +31,6 @@ type drive struct {
 }
 
 const driveDir = "/store"
-
-func (d *drive) segment(t *testing.T) vfs.File {
-	t.Helper()
-	entries, err := d.fs.ReadDir(driveDir + "/segments")
-	if err != nil || len(entries) != 1 {
-		t.Fatalf("%d segments, %v", len(entries), err)
-	}
-	f, err := d.fs.OpenWrite(driveDir + "/segments/" + entries[0].Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-// overwrite changes the segment under the open store.
-func (d *drive) overwrite(t *testing.T, file []byte) {
-	t.Helper()
-	f := d.segment(t)
-	defer f.Close()
-	_, err := f.WriteAt(file, 0)
-	if err := errors.Join(err, f.Truncate(int64(len(file)))); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// read returns the segment as it is.
-func (d *drive) read(t *testing.T) []byte {
-	t.Helper()
-	f := d.segment(t)
-	defer f.Close()
-	size, err := f.Size()
-	file := make([]byte, size)
-	_, readErr := f.ReadAt(file, 0)
-	if err := errors.Join(err, readErr); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 // blocks returns where the blocks of a chunk, with their checksums, lie in the
 // sound segment.
@@ -222,7 +185,7 @@ func TestDamagedChunksNeverSpoilAPart(t *testing.T) {
 		return of
 	}
 	for _, d := range b.drives {
-		d.sound = d.read(t)
+		d.sound = chunkstoretest.Segment(t, d.fs, driveDir)
 	}
 	chunks, stale := blocks(part), blocks(older)
 
@@ -238,7 +201,7 @@ func TestDamagedChunksNeverSpoilAPart(t *testing.T) {
 		}
 		d.block, d.next, d.stale = d.chunk[stripe], d.chunk[1-stripe], in(d.file, stale[slot][stripe])
 		damages[kind].do(d)
-		drive.overwrite(t, d.file)
+		chunkstoretest.SetSegment(t, drive.fs, driveDir, d.file)
 		drive.gone.Store(d.gone)
 	}
 	for which := range uint(1) << len(b.drives) { // the damaged chunks
@@ -252,7 +215,7 @@ func TestDamagedChunksNeverSpoilAPart(t *testing.T) {
 			}
 			for slot, d := range b.drives {
 				d.gone.Store(false)
-				d.overwrite(t, d.sound)
+				chunkstoretest.SetSegment(t, d.fs, driveDir, d.sound)
 				if which&(1<<slot) == 0 {
 					continue
 				}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"partstore/chunkstore"
+	"partstore/chunkstore/chunkstoretest"
 	"partstore/internal/layout"
 	"partstore/internal/testrand"
 	"partstore/internal/vfs"
@@ -84,33 +85,7 @@ func (b *driveBench) locate(file []byte, part int) spans {
 // spoil changes the only segment with chunks in place.
 func (b *driveBench) spoil(change func(file []byte) []byte) {
 	b.t.Helper()
-	entries, err := b.fs.ReadDir("/store/segments")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if len(entries) != 1 {
-		b.t.Fatalf("%d segments", len(entries))
-	}
-	f, err := b.fs.OpenWrite("/store/segments/" + entries[0].Name)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	file := make([]byte, size)
-	if _, err := f.ReadAt(file, 0); err != nil {
-		b.t.Fatal(err)
-	}
-	file = change(file)
-	if _, err := f.WriteAt(file, 0); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := f.Truncate(int64(len(file))); err != nil {
-		b.t.Fatal(err)
-	}
+	chunkstoretest.SetSegment(b.t, b.fs, "/store", change(chunkstoretest.Segment(b.t, b.fs, "/store")))
 }
 
 // Whatever is wrong with a chunk, one scrub and one pass of the healer find it
