@@ -99,7 +99,7 @@ func segmentsOn(fsys vfs.FS) func(b *testing.B) func(layout.ChunkID, [][]byte) e
 			}
 			defer w.Abort()
 			for _, frame := range frames {
-				if err := w.(FrameWriter).WriteFrame(frame); err != nil {
+				if err := w.(FrameWriter).WriteFrame(len(frame), func(room []byte) error { copy(room, frame); return nil }); err != nil {
 					return err
 				}
 			}

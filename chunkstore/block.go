@@ -107,9 +107,22 @@ func (s *Sequence) Add(size int) error {
 // checksum made by the first writer is the one that is stored.
 type FrameWriter interface {
 	Writer
-	// WriteFrame is WriteBlock of a frame. A frame that fails its checksum is
-	// ErrCorrupt and is not stored.
-	WriteFrame(frame []byte) error
+	// WriteFrame is WriteBlock of a frame of size bytes, which read puts at the
+	// begin of the room it is given; FrameSpare bytes behind it are read's to
+	// use. A frame that fails its checksum is ErrCorrupt and is not stored, nor
+	// is one of which read returns an error, which ends the Writer.
+	WriteFrame(size int, read func(room []byte) error) error
+}
+
+// FrameSpare is how many bytes more than the frame may be read together with
+// it, so that a stream's next head costs no read of its own.
+const FrameSpare = 4
+
+// RunWriter is a Writer that also takes several blocks at a time.
+type RunWriter interface {
+	Writer
+	// WriteRun is WriteBlock of each block in order.
+	WriteRun(blocks [][]byte) error
 }
 
 // RunReader is a Reader that also returns several blocks at a time.

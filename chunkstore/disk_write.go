@@ -100,18 +100,25 @@ func (w *diskWriter) WriteBlock(block []byte) error {
 	return nil
 }
 
-// WriteFrame implements FrameWriter.
-func (w *diskWriter) WriteFrame(frame []byte) error {
-	if w.err != nil {
-		return w.err
+// WriteFrame implements FrameWriter. The frame is read to where it is staged.
+func (w *diskWriter) WriteFrame(size int, read func(room []byte) error) error {
+	number, err := w.begin(size - ChecksumSize)
+	if err != nil {
+		return err
 	}
-	if _, err := w.seal.Payload(w.seq.Blocks, frame); err != nil {
+	const _ = uint(pieceUnits*unitSize - pieceSize - FrameSpare) // there is room behind the last frame of a piece
+	room := w.staging[w.filled:][:size+FrameSpare]
+	if err := read(room); err != nil {
 		return w.fail(err)
 	}
-	return w.writeRaw(frame)
+	if _, err := w.seal.Payload(number, room[:size]); err != nil {
+		return w.fail(err)
+	}
+	w.filled += size
+	return nil
 }
 
-// writeRaw is WriteFrame of a frame that is kept as it is, sound or not.
+// writeRaw writes a frame that is kept as it is, sound or not.
 func (w *diskWriter) writeRaw(frame []byte) error {
 	if _, err := w.begin(len(frame) - ChecksumSize); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package chunkstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,14 +41,20 @@ func (w *memoryWriter) WriteBlock(block []byte) error {
 }
 
 // WriteFrame implements FrameWriter.
-func (w *memoryWriter) WriteFrame(frame []byte) error {
-	if _, err := w.seal.Payload(w.seq.Blocks, frame); err != nil {
-		return w.fail(err)
-	}
-	if err := w.fail(errors.Join(w.ctx.Err(), w.seq.Add(len(frame)-ChecksumSize))); err != nil {
+func (w *memoryWriter) WriteFrame(size int, read func(room []byte) error) error {
+	number := w.seq.Blocks
+	if err := w.fail(errors.Join(w.ctx.Err(), w.seq.Add(size-ChecksumSize))); err != nil {
 		return err
 	}
-	w.chunk.frames = append(w.chunk.frames, bytes.Clone(frame))
+	room := make([]byte, size+FrameSpare)
+	if err := w.fail(read(room)); err != nil {
+		return err
+	}
+	frame := room[:size:size]
+	if _, err := w.seal.Payload(number, frame); err != nil {
+		return w.fail(err)
+	}
+	w.chunk.frames = append(w.chunk.frames, frame)
 	return nil
 }
 

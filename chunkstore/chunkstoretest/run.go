@@ -30,6 +30,8 @@ func Run(t *testing.T, open func(t *testing.T) chunkstore.Store) {
 		{"abort leaves nothing", testAbort},
 		{"writer ends once", testEnded},
 		{"writer refuses what it must", testRefusals},
+		{"runs are written whole", testWrittenRuns},
+		{"frames are written whole", testWrittenFrames},
 		{"absent chunk is not found", testAbsent},
 		{"existing chunk stays", testExists},
 		{"racing commits have one winner", testRace},

@@ -30,6 +30,14 @@ type ShardWriter interface {
 	Abort()
 }
 
+// A RunWriter is a ShardWriter that also takes several shards at a time. A
+// chunkstore.RunWriter is one.
+type RunWriter interface {
+	ShardWriter
+	// WriteRun is WriteBlock of each shard in order.
+	WriteRun(shards [][]byte) error
+}
+
 // Confirmer is a ShardWriter that can say before Commit whether its store takes
 // the chunk. It is asked before a body's start is let go.
 type Confirmer interface {

@@ -47,9 +47,10 @@ func (f *fleet) kill(l *lane, err error) {
 	f.poke()
 }
 
-func (f *fleet) finished(l *lane) {
+// finished notes that a lane is done with so many operations.
+func (f *fleet) finished(l *lane, operations int) {
 	f.mu.Lock()
-	l.done++
+	l.done += operations
 	now := time.Now()
 	if l.err == nil {
 		f.slowest = max(f.slowest, now.Sub(l.last))
@@ -119,8 +120,8 @@ func (f *fleet) check() error {
 }
 
 // abandon gives up the lanes that hold the others back. Their goroutines are
-// told to stop and may take their time: they keep the stripe they are writing,
-// and only that one.
+// told to stop and may take their time: they keep the stripes they are writing,
+// and only those.
 func (f *fleet) abandon(now time.Time) {
 	f.mu.Lock()
 	var orphaned []*stripe

@@ -50,7 +50,8 @@ type memory struct {
 	aborted   map[int]bool
 	reads     map[int][]int64 // blocks read of each chunk
 	runs      map[int]int     // calls of NextRun for each chunk
-	inRuns    bool            // readers can read several blocks at a time
+	written   map[int][]int   // lengths of the runs each chunk was written in
+	inRuns    bool            // readers and writers take several blocks at a time
 
 	onWrite  func(ctx context.Context, i, block int) error
 	onCommit func(ctx context.Context, i int) error
@@ -60,7 +61,7 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		chunks: map[int][][]byte{}, committed: map[int]bool{}, aborted: map[int]bool{},
-		reads: map[int][]int64{}, runs: map[int]int{},
+		reads: map[int][]int64{}, runs: map[int]int{}, written: map[int][]int{},
 	}
 }
 
@@ -76,7 +77,25 @@ func (m *memory) create(ctx context.Context, i int) (ShardWriter, error) {
 			return nil, err
 		}
 	}
-	return &memoryWriter{m: m, ctx: ctx, index: i}, nil
+	w := &memoryWriter{m: m, ctx: ctx, index: i}
+	if m.inRuns {
+		return memoryRunWriter{w}, nil
+	}
+	return w, nil
+}
+
+type memoryRunWriter struct{ *memoryWriter }
+
+func (w memoryRunWriter) WriteRun(shards [][]byte) error {
+	w.m.mu.Lock()
+	w.m.written[w.index] = append(w.m.written[w.index], len(shards))
+	w.m.mu.Unlock()
+	for _, shard := range shards {
+		if err := w.WriteBlock(shard); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type memoryWriter struct {

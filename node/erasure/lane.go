@@ -33,32 +33,77 @@ func (l *lane) run(ctx context.Context, f *fleet, create CreateFunc) {
 		// Abort does nothing after a commit.
 		defer w.Abort()
 	}
-	for st := range l.queue {
+	var room [inFlight]*stripe
+	for run := l.take(room[:0]); len(run) > 0; run = l.take(room[:0]) {
 		if f.good(l) {
-			if err := l.do(w, st); err != nil {
+			if err := l.do(w, run); err != nil {
 				f.kill(l, err)
 			}
 		}
-		if st != nil {
-			st.release()
+		for _, st := range run {
+			if st != nil {
+				st.release()
+			}
 		}
-		f.finished(l)
+		f.finished(l, len(run))
 	}
 	if _, commit := <-l.verdict; commit && f.good(l) {
 		if err := w.Commit(); err != nil {
 			f.kill(l, err)
 		}
-		f.finished(l)
+		f.finished(l, 1)
 	}
 }
 
-// do writes the lane's shard of a stripe, or confirms the chunk.
-func (l *lane) do(w ShardWriter, st *stripe) error {
-	if st != nil {
-		return w.WriteBlock(st.shards[l.index])
+// take waits for an operation and takes those that wait behind it along, up to
+// a confirmation. It returns none once the queue has ended.
+func (l *lane) take(run []*stripe) []*stripe {
+	st, open := <-l.queue
+	if !open {
+		return run
+	}
+	run = append(run, st)
+	for st != nil && len(run) < cap(run) {
+		select {
+		case st, open = <-l.queue:
+			if !open {
+				return run
+			}
+			run = append(run, st)
+		default:
+			return run
+		}
+	}
+	return run
+}
+
+// do writes the lane's shards of stripes; in place of the last one there may be
+// a confirmation.
+func (l *lane) do(w ShardWriter, run []*stripe) error {
+	var room [inFlight][]byte
+	shards := room[:0]
+	for _, st := range run {
+		if st != nil {
+			shards = append(shards, st.shards[l.index])
+		}
+	}
+	if err := writeShards(w, shards); err != nil || len(shards) == len(run) {
+		return err
 	}
 	if c, ok := w.(Confirmer); ok {
 		return c.Confirm()
+	}
+	return nil
+}
+
+func writeShards(w ShardWriter, shards [][]byte) error {
+	if w, ok := w.(RunWriter); ok && len(shards) > 1 {
+		return w.WriteRun(shards)
+	}
+	for _, shard := range shards {
+		if err := w.WriteBlock(shard); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -11,6 +11,10 @@ import (
 // inFlight is how many stripes of one write are under way at once.
 const inFlight = 4
 
+// spares is how many fresh stripes a write gets for each dead lane, which may
+// keep what is in flight for a while.
+const spares = 2
+
 // write is one run of the write pipeline: the caller reads and codes stripes,
 // one goroutine hashes them, one lane for each chunk writes them.
 type write struct {
@@ -37,8 +41,8 @@ func (e *Engine) startWrite(ctx context.Context, sink Sink, coder Coder) *write 
 			report: sink.Report,
 			wake:   make(chan struct{}, 1),
 		},
-		free:   make(chan *stripe, inFlight+total),
-		hashes: make(chan *stripe, inFlight+total),
+		free:   make(chan *stripe, inFlight+spares*total),
+		hashes: make(chan *stripe, inFlight+spares*total),
 		sum:    make(chan [md5.Size]byte, 1),
 	}
 	if w.fleet.report == nil {
@@ -48,7 +52,7 @@ func (e *Engine) startWrite(ctx context.Context, sink Sink, coder Coder) *write 
 		ctx, cancel := context.WithCancel(ctx)
 		l := &lane{
 			index: i, cancel: cancel, last: time.Now(),
-			queue:   make(chan *stripe, inFlight+total+1),
+			queue:   make(chan *stripe, inFlight+spares*total+1),
 			verdict: make(chan struct{}, 1),
 		}
 		w.fleet.lanes = append(w.fleet.lanes, l)
@@ -58,8 +62,7 @@ func (e *Engine) startWrite(ctx context.Context, sink Sink, coder Coder) *write 
 	return w
 }
 
-// stripe returns an empty stripe, waiting until one is free. A dead lane may
-// keep one for a while; a fresh one takes its place.
+// stripe returns an empty stripe, waiting until one is free.
 func (w *write) stripe() (st *stripe, err error) {
 	err = w.fleet.await(w.ctx, func() bool {
 		select {
@@ -68,7 +71,7 @@ func (w *write) stripe() (st *stripe, err error) {
 		default:
 		}
 		good, _ := w.fleet.count()
-		if w.made == inFlight+w.scheme.Total()-good {
+		if w.made == inFlight+spares*(w.scheme.Total()-good) {
 			return false
 		}
 		w.made++

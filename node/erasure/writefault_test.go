@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -304,6 +305,37 @@ func TestMemoryOfAWriteIsAFewStripes(t *testing.T) {
 	if w.made > inFlight {
 		t.Errorf("64 stripes went through %d buffers, want at most %d", w.made, inFlight)
 	}
+}
+
+// What queued up while a lane wrote is written at once.
+func TestLanesWriteRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		s := mustParse(t, "4+2")
+		m := newMemory()
+		m.inRuns = true
+		m.onWrite = func(_ context.Context, i, block int) error {
+			if i == 0 && block == 0 {
+				time.Sleep(time.Millisecond) // until all others are done
+			}
+			return nil
+		}
+		const stripes = inFlight + 1
+		body := randomBytes(testrand.New(t), stripes*s.StripeSize())
+		store(t, e, m, s, body)
+		// The last stripe waits for the first to come home, and may be in time.
+		if got := m.written[0]; !slices.Equal(got, []int{inFlight - 1}) && !slices.Equal(got, []int{inFlight}) {
+			t.Errorf("chunk 0 was written in runs of %d behind its first block, want %d or one more", got, inFlight-1)
+		}
+		r, err := e.Open(t.Context(), Source{Scheme: s, Size: int64(len(body)), Open: m.open}, 0, int64(len(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("read other bytes, %v", err)
+		}
+	})
 }
 
 func must[T any](v T, err error) T {

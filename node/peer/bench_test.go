@@ -64,14 +64,19 @@ type sinkWriter struct {
 	chunkstore.Writer
 	seal  chunkstore.Seal
 	block int64
+	room  [chunkstore.MaxFrameSize + chunkstore.FrameSpare]byte
 }
 
 func (sink) Create(_ context.Context, id layout.ChunkID, _ []byte) (chunkstore.Writer, error) {
 	return &sinkWriter{seal: chunkstore.NewSeal(id)}, nil
 }
 
-func (w *sinkWriter) WriteFrame(frame []byte) error {
-	_, err := w.seal.Payload(w.block, frame)
+func (w *sinkWriter) WriteFrame(size int, read func([]byte) error) error {
+	room := w.room[:size+chunkstore.FrameSpare]
+	if err := read(room); err != nil {
+		return err
+	}
+	_, err := w.seal.Payload(w.block, room[:size])
 	w.block++
 	return err
 }

@@ -102,19 +102,26 @@ func (c *chunkConn) send(bufs ...[]byte) error {
 }
 
 // gather writes bufs. A connection that takes one buffer at a time, as one that
-// encrypts does, gets them in one piece.
+// encrypts does, gets them joined, about a block at a time.
 func gather(conn net.Conn, bufs *net.Buffers) (int64, error) {
 	if _, ok := conn.(*net.TCPConn); ok || len(*bufs) == 1 {
 		return bufs.WriteTo(conn)
 	}
 	joined := messages.Get().(*[messageSize]byte)
 	defer messages.Put(joined)
-	all := joined[:0]
+	all, written := joined[:0], int64(0)
 	for _, b := range *bufs {
+		if len(all)+len(b) > len(joined) {
+			n, err := conn.Write(all)
+			if written += int64(n); err != nil {
+				return written, err
+			}
+			all = joined[:0]
+		}
 		all = append(all, b...)
 	}
 	n, err := conn.Write(all)
-	return int64(n), err
+	return written + int64(n), err
 }
 
 func isTimeout(err error) bool {

@@ -56,17 +56,18 @@ func (r *records) next() (int, error) {
 	}
 }
 
-// frame reads the frame of a block of size payload bytes into buf, which must
-// hold maxRecordSize bytes. It takes the head of the next record along, which
-// always exists, and so saves a read.
-func (r *records) frame(buf []byte, size int) ([]byte, error) {
+// frame reads the frame of a block of size payload bytes to the begin of room. It
+// takes the head of the next record along, which always exists, and so saves a
+// read.
+func (r *records) frame(room []byte, size int) error {
+	const _ = uint(chunkstore.FrameSpare - headSize)
 	n := size + chunkstore.ChecksumSize
-	if err := r.fill(buf[:n+headSize]); err != nil {
-		return nil, err
+	if err := r.fill(room[:n+headSize]); err != nil {
+		return err
 	}
-	copy(r.head[:], buf[n:n+headSize])
+	copy(r.head[:], room[n:])
 	r.blocks++
-	return buf[:n], nil
+	return nil
 }
 
 // payload reads a block of size payload bytes straight into buf and verifies it.

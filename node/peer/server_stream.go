@@ -139,8 +139,6 @@ func (c *serverConn) write(ctx context.Context, store chunkstore.Store, request 
 
 // receive copies records to out until the end record.
 func (c *serverConn) receive(seal chunkstore.Seal, out chunkstore.Writer) error {
-	buf := recordBuffers.Get().(*[maxRecordSize]byte)
-	defer recordBuffers.Put(buf)
 	in := records{r: c.in, seal: seal}
 	for {
 		if err := c.conn.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil {
@@ -153,22 +151,30 @@ func (c *serverConn) receive(seal chunkstore.Seal, out chunkstore.Writer) error 
 		if err != nil {
 			return broken(err)
 		}
-		frame, err := in.frame(buf[:], size)
-		if err != nil {
-			return broken(err)
-		}
-		if err := writeFrame(out, seal, in.blocks-1, frame); err != nil {
+		if err := in.copyBlock(out, size); err != nil {
 			return err
 		}
 	}
 }
 
-// writeFrame stores a frame with the checksum it came with, if the store can.
-func writeFrame(out chunkstore.Writer, seal chunkstore.Seal, n int64, frame []byte) error {
-	if out, ok := out.(chunkstore.FrameWriter); ok {
-		return out.WriteFrame(frame)
+// copyBlock reads a block of size payload bytes to a store: with the checksum it came
+// with, and to where the store wants it, if the store can.
+func (r *records) copyBlock(out chunkstore.Writer, size int) error {
+	read := func(room []byte) error {
+		if err := r.frame(room, size); err != nil {
+			return broken(err)
+		}
+		return nil
 	}
-	payload, err := seal.Payload(n, frame)
+	if out, ok := out.(chunkstore.FrameWriter); ok {
+		return out.WriteFrame(size+chunkstore.ChecksumSize, read)
+	}
+	buf := recordBuffers.Get().(*[maxRecordSize]byte)
+	defer recordBuffers.Put(buf)
+	if err := read(buf[:]); err != nil {
+		return err
+	}
+	payload, err := r.seal.Payload(r.first+r.blocks-1, buf[:size+chunkstore.ChecksumSize])
 	if err != nil {
 		return err
 	}

@@ -34,11 +34,10 @@ func readStream(b []byte, frames bool) (payload []byte, blocks int64, size int, 
 			return payload, in.blocks, 0, err
 		}
 		if frames {
-			frame, err := in.frame(buf[:], n)
-			if err != nil {
+			if err := in.frame(buf[:], n); err != nil {
 				return payload, in.blocks, 0, err
 			}
-			if _, err := fuzzSeal.Payload(in.blocks-1, frame); err != nil {
+			if _, err := fuzzSeal.Payload(in.blocks-1, buf[:n+chunkstore.ChecksumSize]); err != nil {
 				return payload, in.blocks, 0, err
 			}
 		} else if err := in.payload(buf[:], n); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"partstore/chunkstore"
@@ -45,6 +46,8 @@ func (s *remoteStore) Create(ctx context.Context, id layout.ChunkID, label []byt
 	return w, nil
 }
 
+var _ chunkstore.RunWriter = (*remoteWriter)(nil)
+
 // remoteWriter sends one chunk: in one message if it is short, else as a stream
 // of blocks that are sent from where they lie.
 type remoteWriter struct {
@@ -59,6 +62,8 @@ type remoteWriter struct {
 	buf     []byte             // the part of message that is filled
 	conn    *chunkConn         // nil while all there is lies in buf
 	agreed  bool               // the other side takes the chunk
+	edges   []byte             // heads and checksums of the blocks being sent
+	pieces  [][]byte           // all that is being sent
 	err     error              // the first one; sticky
 }
 
@@ -70,7 +75,11 @@ func (w *remoteWriter) fail(err error) error {
 }
 
 // WriteBlock implements chunkstore.Writer.
-func (w *remoteWriter) WriteBlock(block []byte) error {
+func (w *remoteWriter) WriteBlock(block []byte) error { return w.WriteRun([][]byte{block}) }
+
+// WriteRun implements chunkstore.RunWriter. It takes as few system calls as the
+// connection can do with.
+func (w *remoteWriter) WriteRun(blocks [][]byte) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -78,12 +87,17 @@ func (w *remoteWriter) WriteBlock(block []byte) error {
 	if err := w.ctx.Err(); err != nil {
 		return w.fail(err)
 	}
-	if err := w.seq.Add(len(block)); err != nil {
-		w.err = fmt.Errorf("write chunk %s: %w", w.id, err) // the caller's mistake, not the store's
-		return w.err
+	for _, block := range blocks {
+		if err := w.seq.Add(len(block)); err != nil {
+			w.err = fmt.Errorf("write chunk %s: %w", w.id, err) // the caller's mistake, not the store's
+			return w.err
+		}
 	}
-	if w.conn == nil && number == 0 {
-		w.buf = w.seal.AppendFrame(appendHead(w.buf, len(block)), number, block)
+	if w.conn == nil && number == 0 && len(blocks) > 0 {
+		w.buf = w.seal.AppendFrame(appendHead(w.buf, len(blocks[0])), 0, blocks[0])
+		number, blocks = 1, blocks[1:]
+	}
+	if len(blocks) == 0 {
 		return nil
 	}
 	if err := w.stream(); err != nil {
@@ -92,13 +106,26 @@ func (w *remoteWriter) WriteBlock(block []byte) error {
 	if err := w.hearRefusal(); err != nil {
 		return w.fail(err)
 	}
-	var edges [headSize + chunkstore.ChecksumSize]byte
-	appendHead(edges[:0], len(block))
-	w.seal.AppendChecksum(edges[:headSize], number, block)
-	if err := w.conn.send(edges[:headSize], block, edges[headSize:]); err != nil {
+	if err := w.send(number, blocks); err != nil {
 		return w.fail(w.refusal(err))
 	}
 	return nil
+}
+
+// send sends records of blocks from a number on; the blocks are sent from where
+// they lie.
+func (w *remoteWriter) send(number int64, blocks [][]byte) error {
+	const size = headSize + chunkstore.ChecksumSize
+	w.edges = slices.Grow(w.edges[:0], len(blocks)*size)
+	for i, block := range blocks {
+		w.edges = w.seal.AppendChecksum(appendHead(w.edges, len(block)), number+int64(i), block)
+		edge := w.edges[i*size:]
+		w.pieces = append(w.pieces, edge[:headSize], block, edge[headSize:])
+	}
+	err := w.conn.send(w.pieces...)
+	clear(w.pieces)
+	w.pieces = w.pieces[:0]
+	return err
 }
 
 // stream makes sure that the chunk is being sent as a stream.
