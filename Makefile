@@ -17,7 +17,7 @@ lint:
 campaign:
 	@scripts/campaign $(CAMPAIGN)
 
-## clients: the official SDK and rclone against six nodes, in full
+## clients: the official SDK, rclone and rclone's own tests against six nodes, in full
 clients:
 	@scripts/clients
 

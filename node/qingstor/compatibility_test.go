@@ -119,11 +119,14 @@ func TestDocumentedTestsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := filepath.Glob("../../tests/cluster/*_test.go")
-	if err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"cluster", "clients"} {
+		more, err := filepath.Glob("../../tests/" + dir + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, more...)
 	}
-	files = append(append(files, cluster...), "../lifecycle_test.go")
+	files = append(files, "../lifecycle_test.go")
 	var source strings.Builder
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -26,9 +26,7 @@ var filesFlag = flag.Int("files", 0, "files of rclone's tree; 0 for 2000, or 120
 // rcloneTimeout bounds one command, most of which take a second.
 const rcloneTimeout = 10 * time.Minute
 
-// rclone runs rclone against one cluster, each command through the next node. It
-// would look for the zone's host below that of its endpoint, so it is led to the
-// nodes by http_proxy.
+// rclone runs rclone against one cluster, each command through the next node.
 type rclone struct {
 	*testing.T
 	program string
@@ -58,24 +56,42 @@ func TestRclone(t *testing.T) {
 	}
 }
 
+// haveRclone skips the test where the sources of rclone cannot be had.
+func haveRclone(t *testing.T) {
+	t.Helper()
+	download := exec.CommandContext(t.Context(), "go", "mod", "download")
+	download.Dir = rcloneModule
+	if out, err := download.CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: the sources of rclone cannot be had here: %v\n%s", err, lastLines(string(out)))
+	}
+}
+
 // buildRclone builds rclone with its QingStor backend, which distributions leave
-// out. Where its sources cannot be had there is nothing to test.
+// out.
 func buildRclone(t *testing.T) string {
 	t.Helper()
-	run := func(args ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), "go", args...)
-		cmd.Dir = "rclone"
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	if out, err := run("mod", "download"); err != nil {
-		t.Skipf("SKIPPED: the sources of rclone cannot be had here: %v\n%s", err, lastLines(out))
-	}
+	haveRclone(t)
 	program := filepath.Join(t.TempDir(), "rclone")
-	if out, err := run("build", "-o", program, "."); err != nil {
-		t.Fatalf("build rclone: %v\n%s", err, lastLines(out))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	build.Dir = rcloneModule
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build rclone: %v\n%s", err, lastLines(string(out)))
 	}
 	return program
+}
+
+// rcloneEnv makes the cluster known to rclone as a remote. rclone would look for
+// the zone's host below that of its endpoint, so it is led there by a proxy.
+func rcloneEnv(c *devcluster.Cluster, remote, proxy string) []string {
+	prefix := "RCLONE_CONFIG_" + strings.ToUpper(remote) + "_"
+	return []string{
+		"http_proxy=http://" + proxy,
+		prefix + "TYPE=qingstor",
+		prefix + "ENDPOINT=http://qs.test:80",
+		prefix + "ZONE=pek3a",
+		prefix + "ACCESS_KEY_ID=" + c.AccessKeyID,
+		prefix + "SECRET_ACCESS_KEY=" + c.SecretAccessKey,
+	}
 }
 
 // trees copies a tree up, changes it, and copies it on.
@@ -197,14 +213,7 @@ func (r *rclone) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), rcloneTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.program, append([]string{"--retries", "1", "--config", "/dev/null", "--transfers", "8", "--checkers", "8"}, args...)...)
-	cmd.Env = append(os.Environ(),
-		"http_proxy=http://"+u.Host,
-		"RCLONE_CONFIG_QS_TYPE=qingstor",
-		"RCLONE_CONFIG_QS_ENDPOINT=http://qs.test:80",
-		"RCLONE_CONFIG_QS_ZONE=pek3a",
-		"RCLONE_CONFIG_QS_ACCESS_KEY_ID="+r.cluster.AccessKeyID,
-		"RCLONE_CONFIG_QS_SECRET_ACCESS_KEY="+r.cluster.SecretAccessKey,
-	)
+	cmd.Env = append(os.Environ(), rcloneEnv(r.cluster, "qs", u.Host)...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
