@@ -148,7 +148,7 @@ type Disk struct {
 
 // OpenDisk opens the store in cfg.Dir, or makes one if the directory is empty.
 // One process at a time can have a store open; others get vfs.ErrLocked. A
-// fenced store opens for reading.
+// fenced store, or one on a read-only file system, opens for reading.
 func OpenDisk(cfg DiskConfig) (_ *Disk, err error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {

@@ -156,10 +156,11 @@ func (d *Disk) tidyGraves() error {
 	d.mu.RLock()
 	needed := slices.DeleteFunc(all, func(t tombstone) bool { return !d.exists(t.segment) })
 	d.mu.RUnlock()
-	if err := d.graves.rewrite(needed); err != nil {
-		return d.graveError(err)
+	err = d.graves.rewrite(needed)
+	if err == nil || isFull(err) { // another time, when there is room for both files
+		return nil
 	}
-	return nil
+	return d.graveError(err)
 }
 
 // punchAll punches holes for what begins at the places, each so many units long.

@@ -70,13 +70,16 @@ func (d *Disk) writeError(err error) error {
 	switch {
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull):
 		return err // it is one already
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
 		return d.raiseFence(err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// isFull reports an error for want of room.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // readError turns an error of the read path into one of the seam. Bytes the
 // drive cannot give back are damage: the reader takes another chunk, and heal

@@ -40,8 +40,12 @@ func (d *Disk) tryProbe(name string, mode vfs.Mode) (can abilities, err error) {
 		return can, err
 	}
 	_, err = f.WriteAt(vfs.AlignedBuffer(2*unitSize), 0)
+	full := isFull(err)
+	if full {
+		err = nil // it wants for room, not for the ability
+	}
 	can.direct = f.Direct()
-	can.allocate = can.direct && f.Allocate(0, 4*unitSize) == nil
+	can.allocate = can.direct && (full || f.Allocate(0, 4*unitSize) == nil)
 	can.punch = f.Punch(0, unitSize) == nil
 	return can, errors.Join(err, f.Close(), d.fs.Remove(name))
 }

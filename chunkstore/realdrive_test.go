@@ -21,6 +21,7 @@ import (
 	"partstore/chunkstore"
 	"partstore/chunkstore/chunkstoretest"
 	"partstore/internal/testrand"
+	"partstore/internal/vfs"
 )
 
 // workerDir makes this test binary a process that writes, moves and deletes
@@ -213,36 +214,11 @@ func runAlone(t *testing.T) {
 // TestPowerCutOfARealDrive cuts a file system off from its drive while a
 // process works on a store in it, mounts it again and looks.
 func TestPowerCutOfARealDrive(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: mounting needs root")
-	}
-	if os.Getenv(aloneWithMounts) == "" {
-		runAlone(t)
+	if !withMounts(t) {
 		return
 	}
-	image, dir := filepath.Join(t.TempDir(), "drive"), t.TempDir()
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, imageMegabyte<<20); err != nil {
-		t.Fatal(err)
-	}
-	run := func(name string, args ...string) error {
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
-		}
-		return nil
-	}
-	mount := func() error { return run("mount", "-o", "loop", image, dir) }
-	if err := errors.Join(run("mkfs.ext4", "-q", "-F", image), mount()); err != nil {
-		t.Skipf("SKIPPED: no file system to cut off: %v", err)
-	}
-	mounted := true
-	defer func() {
-		if mounted {
-			_ = run("umount", dir)
-		}
-	}()
+	drive := mountDrive(t, imageMegabyte)
+	dir := drive.dir
 	rng := testrand.New(t)
 	store := filepath.Join(dir, "store")
 	said := told{}
@@ -261,14 +237,8 @@ func TestPowerCutOfARealDrive(t *testing.T) {
 		if refused {
 			t.Skip("SKIPPED: the kernel does not cut ext4 off")
 		}
-		if err := unmount(run, dir); err != nil {
-			t.Fatal(err)
-		}
-		mounted = false
-		if err := mount(); err != nil {
-			t.Fatal(err)
-		}
-		mounted = true
+		drive.unmount(t)
+		drive.mount(t)
 		// The marker is an honest one: the drive did refuse a sync. It is an
 		// operator's to remove.
 		_ = os.Remove(filepath.Join(store, "fenced"))
@@ -289,12 +259,182 @@ func shutDown(dir string) error {
 	return unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, noLogFlush)
 }
 
+// withMounts reports whether this process may mount; if not, another one has
+// run the test by now.
+func withMounts(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: mounting needs root")
+	}
+	alone := os.Getenv(aloneWithMounts) != ""
+	if !alone {
+		runAlone(t)
+	}
+	return alone
+}
+
+// drive is an ext4 file system in an image of its own.
+type drive struct {
+	image, dir string
+	mounted    bool
+}
+
+// mountDrive makes a drive of so many MiB, mounted until the end of the test.
+func mountDrive(t *testing.T, megabytes int64) *drive {
+	t.Helper()
+	d := &drive{image: filepath.Join(t.TempDir(), "drive"), dir: t.TempDir()}
+	if err := errors.Join(os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, megabytes<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(run("mkfs.ext4", "-q", "-F", "-m", "0", d.image), run("mount", "-o", "loop", d.image, d.dir)); err != nil {
+		t.Skipf("SKIPPED: no file system to try: %v", err)
+	}
+	d.mounted = true
+	t.Cleanup(func() {
+		if d.mounted {
+			_ = run("umount", d.dir)
+		}
+	})
+	return d
+}
+
+func (d *drive) mount(t *testing.T) {
+	t.Helper()
+	if err := run("mount", "-o", "loop", d.image, d.dir); err != nil {
+		t.Fatal(err)
+	}
+	d.mounted = true
+}
+
 // unmount waits for the last process to let go.
-func unmount(run func(string, ...string) error, dir string) (err error) {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if err = run("umount", dir); err == nil {
-			return nil
+func (d *drive) unmount(t *testing.T) {
+	t.Helper()
+	err := run("umount", d.dir)
+	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); err = run("umount", d.dir) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.mounted = false
+}
+
+func run(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// TestAFullDriveIsOpenedAndEmptied fills a drive behind the back of its store,
+// to the last byte, as anything else on it could.
+func TestAFullDriveIsOpenedAndEmptied(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	drive := mountDrive(t, 32)
+	cfg := chunkstore.DiskConfig{Dir: filepath.Join(drive.dir, "store"), SegmentBytes: 4 << 20}
+	const chunks, size = 12, 700_000
+	write := func(s chunkstore.Store, n int) error {
+		return chunkstoretest.Write(t.Context(), s, chunkstoretest.ID(n), nil, chunkstoretest.Content(chunkstoretest.ID(n), size))
+	}
+	check := func(s chunkstore.Store, n int) {
+		t.Helper()
+		got, err := chunkstoretest.Read(t.Context(), s, chunkstoretest.ID(n), 0, -1)
+		if err != nil || !bytes.Equal(got, chunkstoretest.Content(chunkstoretest.ID(n), size)) {
+			t.Errorf("chunk %d is %d bytes, %v", n, len(got), err)
 		}
 	}
-	return err
+	d := openDisk(t, cfg)
+	for n := range chunks {
+		if err := write(d, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filler, err := os.Create(filepath.Join(drive.dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	fill := func() {
+		for block := make([]byte, 1<<20); len(block) > 0; {
+			if _, err := filler.Write(block); err != nil {
+				block = block[:len(block)/2]
+			}
+		}
+		if err := filler.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // a store that was closed while it had room, and one that had none
+		fill()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		fill()
+		d = openDisk(t, cfg)
+		if err := d.Fenced(); err != nil {
+			t.Fatalf("a store is fenced because its drive is full: %v", err)
+		}
+		if err := write(d, chunks); !errors.Is(err, chunkstore.ErrFull) {
+			t.Fatalf("write on a full drive = %v, want ErrFull", err)
+		}
+		for n := range chunks {
+			check(d, n)
+		}
+	}
+	for n := range chunks - 1 {
+		if err := d.Delete(t.Context(), chunkstoretest.ID(n)); err != nil {
+			t.Fatalf("delete on a full drive = %v", err)
+		}
+	}
+	check(d, chunks-1)
+	wrote := errors.New("not tried")
+	for deadline := time.Now().Add(time.Minute); wrote != nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		wrote = write(d, chunks)
+	}
+	if wrote != nil {
+		t.Fatalf("no room for a chunk after %d were deleted: %v", chunks-1, wrote)
+	}
+	check(d, chunks)
+	if _, err := chunkstoretest.Read(t.Context(), d, chunkstoretest.ID(0), 0, -1); !errors.Is(err, chunkstore.ErrNotFound) {
+		t.Errorf("a chunk deleted on a full drive = %v", err)
+	}
+}
+
+// TestAReadOnlyDriveIsOpened reads from a drive that takes no writes, as the
+// system leaves one that had errors.
+func TestAReadOnlyDriveIsOpened(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	drive := mountDrive(t, 32)
+	cfg := chunkstore.DiskConfig{Dir: filepath.Join(drive.dir, "store")}
+	content := chunkstoretest.Content(chunkstoretest.ID(1), 700_000)
+	d := openDisk(t, cfg)
+	if err := errors.Join(chunkstoretest.Write(t.Context(), d, chunkstoretest.ID(1), nil, content), d.Close(),
+		run("mount", "-o", "remount,ro", drive.dir)); err != nil {
+		t.Fatal(err)
+	}
+	d = openDisk(t, cfg)
+	if err := d.Fenced(); !errors.Is(err, unix.EROFS) {
+		t.Errorf("Fenced() on a read-only drive = %v", err)
+	}
+	if got, err := chunkstoretest.Read(t.Context(), d, chunkstoretest.ID(1), 0, -1); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	if err := chunkstoretest.Write(t.Context(), d, chunkstoretest.ID(2), nil, content); !errors.Is(err, chunkstore.ErrFenced) {
+		t.Errorf("write = %v", err)
+	}
+	cfg.Cluster = testCluster
+	if _, err := chunkstore.OpenDisk(cfg); !errors.Is(err, vfs.ErrLocked) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := errors.Join(d.Close(), run("mount", "-o", "remount,rw", drive.dir)); err != nil {
+		t.Fatal(err)
+	}
+	d = openDisk(t, cfg)
+	if err := chunkstoretest.Write(t.Context(), d, chunkstoretest.ID(2), nil, content); err != nil {
+		t.Errorf("write once the drive takes writes again = %v", err)
+	}
 }

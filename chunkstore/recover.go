@@ -19,6 +19,7 @@ func (d *Disk) recover() error {
 	if err != nil {
 		return err
 	}
+	d.graves.end = int64(len(tombstones)+damaged) * tombstoneSize
 	if damaged > 0 {
 		d.log.Error("tombstones are damaged; deleted chunks may be back", "count", damaged)
 	}
@@ -101,7 +102,7 @@ func newest(found []foundChunk) (kept []foundChunk, doubles []tombstone) {
 // settle makes what recover found durable and the store ready for writes.
 func (d *Disk) settle(scans []*scan, tombstones, doubles []tombstone) error {
 	if err := d.probe(); err != nil {
-		return d.openError(err)
+		return d.openError(d.writeError(err))
 	}
 	if err := d.syncDir(d.segmentsDir()); err != nil {
 		return d.openError(err)
@@ -114,8 +115,12 @@ func (d *Disk) settle(scans []*scan, tombstones, doubles []tombstone) error {
 			return d.openError(err)
 		}
 	}
-	tombstones = slices.DeleteFunc(append(tombstones, doubles...), func(t tombstone) bool { return !d.exists(t.segment) })
-	if err := d.graves.rewrite(tombstones); err != nil {
+	needed := slices.DeleteFunc(slices.Concat(tombstones, doubles), func(t tombstone) bool { return !d.exists(t.segment) })
+	err := d.graves.rewrite(needed)
+	if isFull(err) {
+		err = d.graves.keep(tombstones, doubles)
+	}
+	if err != nil {
 		return d.openError(d.graveError(err))
 	}
 	d.findEnds(scans)

@@ -121,7 +121,7 @@ func (g *graveyard) rewrite(tombstones []tombstone) error {
 	}
 	fresh := graveyard{fs: g.fs, dir: g.dir, file: f, graves: map[uint32]int{}}
 	if err := fresh.write(tombstones); err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, f.Close(), g.fs.Remove(temp))
 	}
 	if err := g.fs.Rename(temp, name); err != nil {
 		return errors.Join(err, f.Close())
@@ -135,6 +135,22 @@ func (g *graveyard) rewrite(tombstones []tombstone) error {
 		return old.Close()
 	}
 	return nil
+}
+
+// keep goes on with the file that is there, which has the given tombstones and room
+// for more, because there is no room for another.
+func (g *graveyard) keep(there, more []tombstone) (err error) {
+	if g.file, err = g.fs.OpenWrite(path.Join(g.dir, tombstonesName)); err != nil {
+		return err
+	}
+	if g.room, err = g.file.Size(); err != nil {
+		return err
+	}
+	g.graves = map[uint32]int{}
+	for _, t := range there {
+		g.graves[t.segment]++
+	}
+	return g.write(more)
 }
 
 // syncError marks the error of a failed sync, which fences the store.
@@ -151,11 +167,12 @@ func (g *graveyard) write(tombstones []tombstone) error {
 	end := g.end + int64(len(b))
 	if end+graveyardRoom/2 > g.room {
 		// Zeros, because not every file system can allocate; if there is no
-		// room for them, what was kept is used up.
+		// room for them, what was kept is used up. A file that has none yet is of
+		// no use.
 		zeros := make([]byte, graveyardRoom)
 		if _, err := g.file.WriteAt(zeros, max(g.room, end)); err == nil {
 			g.room = max(g.room, end) + graveyardRoom
-		} else if end > g.room && g.room > 0 {
+		} else if end > g.room || g.room == 0 {
 			return err
 		}
 	}

@@ -230,12 +230,24 @@ func (o *opener) change(change func(*Identity)) error {
 func (o *opener) disk(dir string, id layout.StoreID, makeIt bool) (*chunkstore.Disk, error) {
 	d, err := chunkstore.OpenDisk(chunkstore.DiskConfig{
 		Dir: dir, ID: id, Make: makeIt, Cluster: o.Identity.Cluster, Logger: o.Logger,
-		OnFence: func(err error) { o.OnFence(id, err) },
+		ReserveBytes: reserve(dir),
+		OnFence:      func(err error) { o.OnFence(id, err) },
 	})
 	if err != nil {
 		return nil, err // without the half-open Disk
 	}
 	return d, nil
+}
+
+// reserve is the room on the drive of dir that chunks never take, in bytes. It is twice
+// what the registry, which may be on the same drive, needs to go on.
+func reserve(dir string) int64 {
+	space, err := vfs.OS{}.Space(dir)
+	for up := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && up != dir; up = filepath.Dir(dir) {
+		dir = up
+		space, err = vfs.OS{}.Space(dir)
+	}
+	return min(128<<20, space.Capacity/40) // zero if nobody says; then opening the store will
 }
 
 // addMissing adds a store that was not found, to the directory it was in if that

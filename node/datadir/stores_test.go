@@ -361,3 +361,23 @@ func fileOf(tree, name string) string {
 	i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, name) })
 	return lines[i]
 }
+
+// Chunks leave room on the drive, for the registry and for what empties it.
+func TestStoresKeepAReserve(t *testing.T) {
+	d := newDriven(t)
+	for _, s := range d.open("a", "b") {
+		want, got := int64(-1), int64(0)
+		for try := 0; try < 1000 && want != got; try++ { // others use the file system, too
+			space, err := vfs.OS{}.Space(s.Dir)
+			own, ownErr := s.Disk.Space()
+			if err := errors.Join(err, ownErr); err != nil {
+				t.Fatal(err)
+			}
+			want, got = max(0, space.Free-min(128<<20, space.Capacity/40)), own.FreeBytes
+		}
+		if want != got {
+			t.Errorf("a store has room for %d bytes, want %d", got, want)
+		}
+		d.close(s)
+	}
+}
