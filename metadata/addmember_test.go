@@ -38,3 +38,28 @@ func TestAMemberIsOneOnceThatIsCommitted(t *testing.T) {
 		w.close()
 	})
 }
+
+// A change of the members that is being decided on is made before another begins.
+func TestServersAreChangedOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, 1)
+		w.form(3)
+		w.within(time.Minute, "a leader", func() bool { return len(w.leaders()) == 1 })
+		lead := w.leaders()[0]
+		done, err := lead.changeServers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		adding := make(chan error, 1)
+		go func() { adding <- lead.AddMember(t.Context(), layout.NewNodeID(), 1) }()
+		time.Sleep(lead.cfg.Timeout / 2)
+		if n := len(lead.servers()); n != 3 {
+			t.Errorf("%d servers while somebody else has the turn, want 3", n)
+		}
+		done()
+		if err := <-adding; err != nil || len(lead.servers()) != 4 {
+			t.Errorf("add a member = %v; %d servers, want 4", err, len(lead.servers()))
+		}
+		w.close()
+	})
+}

@@ -42,7 +42,7 @@ func (r *Raft) handOverIfBetter(seats []seat) {
 		return
 	}
 	r.lead.handedOver = time.Now()
-	err := r.takeStep(changeHandOver, seats[to], 0)
+	err := r.takeStep(changeHandOver, seats[to])
 	r.log.Warn("hand over leadership", "peer", seats[to].node, "because", why, "err", err)
 }
 

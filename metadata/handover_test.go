@@ -231,7 +231,7 @@ func TestAHandOverThatHangsStopsNoWrites(t *testing.T) {
 		create(fmt.Sprint("waits-", i))
 	}
 	offer := func() error {
-		seats, _, err := lead.seats(t.Context())
+		seats, err := lead.seats(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

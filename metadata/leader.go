@@ -33,6 +33,8 @@ type leadership struct {
 	handedOver time.Time   // when this node last tried; of tendMembers alone
 	better     betterLeader
 
+	changing chan struct{} // has room for one: who changes Raft's configuration
+
 	mu    sync.Mutex
 	base  layout.RegistryTime // registry time when the fence was applied
 	since time.Duration       // reading of the monotonic clock then

@@ -351,7 +351,7 @@ func (r *Raft) decideMembers(ctx context.Context, q membersRequest) error {
 	case !repeated && q.verb == MembersUnwish && wishes.of[q.node] == WishNone:
 		return fmt.Errorf("%w: nothing is wished of node %s", ErrInvalid, q.node)
 	case !repeated && q.verb != MembersUnwish: // that cannot take a vote
-		seats, _, err := r.seats(ctx)
+		seats, err := r.seats(ctx)
 		if err != nil {
 			return err
 		}
@@ -381,7 +381,12 @@ func (r *Raft) refusal(err error, version uint64) error {
 }
 
 func (r *Raft) addServer(ctx context.Context, s server, wishes wishList) error {
-	servers, version := r.configuration()
+	done, err := r.changeServers(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	servers := r.servers()
 	at := slices.IndexFunc(servers, func(other raft.Server) bool { return nodeOf(other.ID) == s.node })
 	switch {
 	case s.node.IsZero() || s.generation == 0:
@@ -392,14 +397,11 @@ func (r *Raft) addServer(ctx context.Context, s server, wishes wishList) error {
 		// So says the log, but it may not be committed: once more, which changes
 		// nothing else.
 	case at >= 0:
-		if err := r.removeEarlier(ctx, s, servers[at], version); err != nil {
+		if err := r.removeEarlier(ctx, s, servers[at]); err != nil {
 			return err
 		}
-		if servers, version = r.configuration(); len(servers) == 0 {
-			return errNotLeader
-		}
 	}
-	future := r.raft.AddNonvoter(s.id(), s.address(), version, callTimeout)
+	future := r.raft.AddNonvoter(s.id(), s.address(), 0, callTimeout)
 	if err := r.await(ctx, future); err != nil {
 		return fmt.Errorf("add member %s: %w", s, err)
 	}
@@ -410,14 +412,14 @@ func (r *Raft) addServer(ctx context.Context, s server, wishes wishList) error {
 // removeEarlier removes the generation of a node that comes before s. Its vote,
 // if it had one, counts for nothing any more, so a majority is no further away
 // without it.
-func (r *Raft) removeEarlier(ctx context.Context, s server, earlier raft.Server, version uint64) error {
+func (r *Raft) removeEarlier(ctx context.Context, s server, earlier raft.Server) error {
 	switch was := serverOf(earlier.ID); {
 	case was.generation > s.generation:
 		return fmt.Errorf("%w: generation %d of node %s is a member", ErrInvalid, was.generation, s.node)
 	case was == r.self:
 		return fmt.Errorf("%w: generation %d of node %s leads", ErrInvalid, was.generation, s.node)
 	}
-	if err := r.await(ctx, r.raft.RemoveServer(earlier.ID, version, callTimeout)); err != nil {
+	if err := r.await(ctx, r.raft.RemoveServer(earlier.ID, 0, callTimeout)); err != nil {
 		return fmt.Errorf("remove member %s: %w", earlier.ID, err)
 	}
 	r.log.Info("removed member that gave up its copy", "peer", s.node, "server", earlier.ID)
@@ -455,7 +457,7 @@ func (r *Raft) TransferLeadership(ctx context.Context) error {
 // handOver tries once. Raft's own choice would be a voter to which much was
 // sent, which need not be there any more.
 func (r *Raft) handOver(ctx context.Context) error {
-	seats, _, err := r.seats(ctx)
+	seats, err := r.seats(ctx)
 	if err != nil {
 		return err
 	}

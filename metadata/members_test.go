@@ -65,7 +65,7 @@ func (c *cluster) join() *testNode {
 	}
 	has := c.leader().fsm.applied.load() // so that it stays caught up
 	c.eventually("a member that has caught up", func() bool {
-		seats, _, err := c.leader().seats(c.t.Context())
+		seats, err := c.leader().seats(c.t.Context())
 		return err == nil && slices.ContainsFunc(seats, func(s seat) bool { return s.node == n.id && s.caughtUp && s.applied >= has })
 	})
 	return n

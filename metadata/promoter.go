@@ -48,32 +48,52 @@ func (r *Raft) tendMembers() {
 // moveMembers takes steps until there is none left, or one fails; the next
 // round looks again.
 func (r *Raft) moveMembers() {
-	for {
-		seats, version, err := r.seats(r.ctx)
-		if err != nil {
-			r.log.Warn("look at members", "err", err)
-			return
-		}
-		r.noteRoom(seats)
-		change, i := nextStep(seats, r.cfg.Node)
-		if change == changeNone {
-			r.handOverIfBetter(seats)
-			return
-		}
-		if err := r.takeStep(change, seats[i], version); err != nil {
-			r.log.Warn("change membership", "peer", seats[i].node, "change", change.String(), "err", err)
-			return
-		}
-		r.log.Info("changed membership", "peer", seats[i].node, "change", change.String())
-		if change == changeHandOver {
-			return
-		}
+	for r.moveOneMember() {
 	}
 }
 
-// takeStep makes one change, unless the configuration is no longer the one the
-// step was decided on.
-func (r *Raft) takeStep(change memberChange, s seat, version uint64) error {
+// moveOneMember takes a step, if there is one, and reports whether another may
+// follow.
+func (r *Raft) moveOneMember() bool {
+	done, err := r.changeServers(r.ctx)
+	if err != nil {
+		return false
+	}
+	defer done()
+	seats, err := r.seats(r.ctx)
+	if err != nil {
+		r.log.Warn("look at members", "err", err)
+		return false
+	}
+	r.noteRoom(seats)
+	change, i := nextStep(seats, r.cfg.Node)
+	if change == changeNone {
+		r.handOverIfBetter(seats)
+		return false
+	}
+	if err := r.takeStep(change, seats[i]); err != nil {
+		r.log.Warn("change membership", "peer", seats[i].node, "change", change.String(), "err", err)
+		return false
+	}
+	r.log.Info("changed membership", "peer", seats[i].node, "change", change.String())
+	return change != changeHandOver
+}
+
+// changeServers waits for its turn to change Raft's configuration: it is one change
+// after the other, each decided on what the last one left. Raft does not tell
+// the index of a configuration, by which it could refuse what was decided on an older
+// one. Whoever has the turn ends it with done.
+func (r *Raft) changeServers(ctx context.Context) (done func(), err error) {
+	select {
+	case r.lead.changing <- struct{}{}:
+		return func() { <-r.lead.changing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// takeStep makes one change.
+func (r *Raft) takeStep(change memberChange, s seat) error {
 	if r.cfg.onStep != nil {
 		r.cfg.onStep(change, s.node)
 	}
@@ -81,31 +101,31 @@ func (r *Raft) takeStep(change memberChange, s seat, version uint64) error {
 	var future raft.Future
 	switch change {
 	case changePromote:
-		future = r.raft.AddVoter(id, address, version, callTimeout)
+		future = r.raft.AddVoter(id, address, 0, callTimeout)
 	case changeDemote:
-		future = r.raft.DemoteVoter(id, version, callTimeout)
+		future = r.raft.DemoteVoter(id, 0, callTimeout)
 	case changeRemove:
-		future = r.raft.RemoveServer(id, version, callTimeout)
+		future = r.raft.RemoveServer(id, 0, callTimeout)
 	case changeHandOver:
 		return r.transfer(r.ctx, s)
 	}
 	return r.await(r.ctx, future)
 }
 
-// seats are the servers with what the leader knows of them now, and the index
-// of the configuration they are from. Everybody is asked, at the same time.
-func (r *Raft) seats(ctx context.Context) ([]seat, uint64, error) {
+// seats are the servers with what the leader knows of them now. Everybody is
+// asked, at the same time.
+func (r *Raft) seats(ctx context.Context) ([]seat, error) {
 	var wishes wishList
 	err := r.view(func(rows pebble.Reader) (err error) {
 		wishes, err = readWishes(rows)
 		return err
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.HeartbeatTimeout)
 	defer cancel()
-	servers, version := r.configuration()
+	servers := r.servers()
 	topology, _ := r.LocalTopology()
 	leaving := leavingNodes(topology)
 	seats := make([]seat, len(servers))
@@ -128,5 +148,5 @@ func (r *Raft) seats(ctx context.Context) ([]seat, uint64, error) {
 		})
 	}
 	asking.Wait()
-	return seats, version, nil
+	return seats, nil
 }

@@ -84,6 +84,7 @@ func Open(cfg Config) (_ *Raft, err error) {
 
 func newRaft(cfg Config) *Raft {
 	r := &Raft{cfg: cfg, self: cfg.owner().server, log: cfg.Logger.With("component", "registry", "node", cfg.Node), started: make(chan struct{})}
+	r.lead.changing = make(chan struct{}, 1)
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	r.close = sync.OnceValue(r.shutdown)
 	return r

@@ -132,16 +132,11 @@ func (r *Raft) otherVoters() (others []server, self bool) {
 	return others, self
 }
 
+// servers are those of the latest configuration in this node's log.
 func (r *Raft) servers() []raft.Server {
-	servers, _ := r.configuration()
-	return servers
-}
-
-// configuration is the latest in this node's log, and its index.
-func (r *Raft) configuration() ([]raft.Server, uint64) {
 	f := r.raft.GetConfiguration() // answered at once from a copy
 	if f.Error() != nil {
-		return nil, 0
+		return nil
 	}
-	return f.Configuration().Servers, f.Index()
+	return f.Configuration().Servers
 }
