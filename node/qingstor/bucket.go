@@ -14,6 +14,30 @@ const (
 	maxBuckets     = 1000
 )
 
+type locationList struct {
+	Locations []locationItem `json:"locations"`
+}
+
+type locationItem struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Endpoint string `json:"endpoint"` // a host, with its port if that is unusual
+}
+
+// listLocations names the one zone there is, which is called the same in every
+// language. It has a host of its own where a label can stand before the base
+// domain.
+func (c *call) listLocations(context.Context) error {
+	base, endpoint := c.addr.base, c.r.Host
+	if base == "" && len(c.bases) > 0 {
+		base = c.bases[0]
+	}
+	if base != "" && !isIP(base) {
+		endpoint = c.zoneHost(base)
+	}
+	return c.json(http.StatusOK, locationList{[]locationItem{{c.Zone, c.Zone, endpoint}}})
+}
+
 type bucketList struct {
 	Count   int          `json:"count"`
 	Buckets []bucketItem `json:"buckets"`

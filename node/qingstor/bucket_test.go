@@ -75,6 +75,26 @@ func TestBucketStats(t *testing.T) {
 	check(2, 4)
 }
 
+func TestListLocations(t *testing.T) {
+	s := newServer(t)
+	for host, endpoint := range map[string]string{
+		"qs.test": "pek3a.qs.test", "qs.test:9000": "pek3a.qs.test:9000", "pek3a.qs.test": "pek3a.qs.test",
+		"127.0.0.1:9000": "127.0.0.1:9000", "elsewhere.example": "pek3a.qs.test",
+	} {
+		for _, query := range []string{"", "&lang=zh-cn", "&lang=en_US"} {
+			a := s.must(t, request{method: "GET", target: "/?location" + query, host: host, unsigned: true}, 200)
+			want := `{"locations":[{"id":"pek3a","name":"pek3a","endpoint":"` + endpoint + `"}]}`
+			if strings.TrimSpace(a.body) != want {
+				t.Errorf("%s: got %s, want %s", host, a.body, want)
+			}
+		}
+	}
+	s.handler.bases = nil
+	if a := s.must(t, request{method: "GET", target: "/?location", host: "storage.example:80"}, 200); !strings.Contains(a.body, `"endpoint":"storage.example:80"`) {
+		t.Errorf("without a base domain: %s", a.body)
+	}
+}
+
 func TestListBuckets(t *testing.T) {
 	s := newServer(t)
 	for i := range 4 {

@@ -3,7 +3,6 @@ package qingstor
 import (
 	"net"
 	"net/http"
-	"net/netip"
 )
 
 // redirectProbe answers clients that ask, unsigned and without naming a zone,
@@ -15,13 +14,10 @@ func (c *call) redirectProbe() (done bool) {
 	if !global || c.route.op != "head_bucket" && c.route.op != "list_objects" {
 		return false
 	}
-	if _, err := netip.ParseAddr(c.addr.base); err == nil {
+	if isIP(c.addr.base) {
 		return false // no label can stand before an address
 	}
-	host := c.Zone + "." + c.addr.base
-	if _, port, err := net.SplitHostPort(c.r.Host); err == nil && port != "" {
-		host = net.JoinHostPort(host, port)
-	}
+	host := c.zoneHost(c.addr.base)
 	status, location := http.StatusMovedPermanently, c.scheme()+"://"+host+"/"+c.addr.bucket
 	if c.addr.virtualHost {
 		status, location = http.StatusTemporaryRedirect, c.scheme()+"://"+c.addr.bucket+"."+host+"/"
@@ -29,4 +25,14 @@ func (c *call) redirectProbe() (done bool) {
 	c.w.Header().Set("Location", location)
 	_ = c.empty(status)
 	return true
+}
+
+// zoneHost is where the zone is below a base domain, with the port the client
+// came by.
+func (c *call) zoneHost(base string) string {
+	host := c.Zone + "." + base
+	if _, port, err := net.SplitHostPort(c.r.Host); err == nil && port != "" {
+		host = net.JoinHostPort(host, port)
+	}
+	return host
 }

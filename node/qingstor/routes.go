@@ -34,7 +34,7 @@ type route struct {
 // request wins. A row matches only a request whose sub-resources it all names,
 // so DELETE /bucket?uploads can never delete the bucket.
 var routes = []route{
-	{"list_locations", serviceLevel, "GET", "location", "", anyone, nil},
+	{"list_locations", serviceLevel, "GET", "location", "", anyone, (*call).listLocations},
 	{"list_buckets", serviceLevel, "GET", "", "", signed, (*call).listBuckets},
 
 	{"get_bucket_acl", bucketLevel, "GET", "acl", "", owner, (*call).getSetting},
