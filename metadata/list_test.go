@@ -1,10 +1,13 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"partstore/internal/layout"
 )
 
 // countingRows counts the keys that iterators come past.
@@ -19,7 +22,8 @@ func (r countingRows) NewIter(o *pebble.IterOptions) (*pebble.Iterator, error) {
 	return r.Reader.NewIter(&counted)
 }
 
-// plantTrees puts objects tree/leaf into the bucket, in few batches.
+// plantTrees puts an object and an upload tree/leaf into the bucket, for each
+// tree and leaf. The uploads are no more than their rows in the listing.
 func (b *bench) plantTrees(trees, leaves int) {
 	b.t.Helper()
 	for i := range trees {
@@ -27,10 +31,11 @@ func (b *bench) plantTrees(trees, leaves int) {
 		for j := range leaves {
 			o := Object{Bucket: "b", Key: fmt.Sprintf("tree%06d/leaf%06d", i, j), ETag: "e"}
 			value, err := encodeValue(o.code)
+			id := testUpload(uint64(i*leaves + j))
+			err = errors.Join(err,
+				batch.Set(objectKey(o.Bucket, o.Key), value, nil),
+				batch.Set(listingKey(o.Bucket, o.Key, 1), id[:], nil))
 			if err != nil {
-				b.t.Fatal(err)
-			}
-			if err := batch.Set(objectKey(o.Bucket, o.Key), value, nil); err != nil {
 				b.t.Fatal(err)
 			}
 		}
@@ -41,16 +46,15 @@ func (b *bench) plantTrees(trees, leaves int) {
 }
 
 // A listing with a delimiter steps over what is below a common prefix, wherever
-// it begins, and so does not come past most of the keys.
+// it begins, and so does not come past most of a million keys.
 func TestListingSkipsSubTrees(t *testing.T) {
-	const trees, leaves, limit = 60, 400, 20
+	const trees, limit = 2000, 1000
+	leaves := 500
+	if raceEnabled {
+		leaves /= 5
+	}
 	b := newStockedBench(t)
 	b.plantTrees(trees, leaves)
-	for i := range 40 {
-		for j := range 20 {
-			b.open(uint64(1000+100*i+j), fmt.Sprintf("tree%06d/leaf%06d", i, j))
-		}
-	}
 	for _, marker := range []string{"", "tree000007/", "tree000007/leaf000003", "tree000007/leaf999999"} {
 		q := ListQuery{Delimiter: "/", Marker: marker, Limit: limit}
 		first := "tree000000/"
@@ -72,6 +76,30 @@ func TestListingSkipsSubTrees(t *testing.T) {
 		}
 		if keys > 4*(limit+2) {
 			t.Errorf("uploads after %q: %d keys for a page of %d", marker, keys, limit)
+		}
+	}
+}
+
+// A page of parts comes past no others, wherever it begins.
+func TestListingPartsStartsAtTheMarker(t *testing.T) {
+	const limit = 1000
+	b := newStockedBench(t)
+	ref := b.open(1, "k")
+	for n := range layout.PartNumber(10_000) {
+		p := testPart(n, 1, b.attempt(uint64(n)))
+		value, err := encodeValue(p.code)
+		if err = errors.Join(err, b.db.Set(partKey(ref.ID, n), value, pebble.NoSync)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, after := range []int{-1, 0, 4321, 8999} {
+		keys := 0
+		page, err := listParts(countingRows{b.db, &keys}, ref, after, limit)
+		if err != nil || len(page.Parts) != limit || int(page.Parts[0].Number) != after+1 {
+			t.Fatalf("after %d: %d parts, %v", after, len(page.Parts), err)
+		}
+		if keys > limit+5 {
+			t.Errorf("after %d: %d keys for a page of %d", after, keys, limit)
 		}
 	}
 }
