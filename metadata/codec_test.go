@@ -66,6 +66,10 @@ func samples() []command {
 		&setDuty{Request: testRequest(15), Duty: Duty{Store: layout.StoreID{1, 2}, State: DutyOut, Version: 300, Auto: true, Reason: "absent for 10m"}},
 		&moveSlot{Request: testRequest(16), MoveSlot: MoveSlot{Group: 300, Slot: 5, Epoch: 7, To: layout.StoreID{1, 7}, Reason: "out"}},
 		&settleSlot{SettledSlot{Group: 300, Slot: 5, Epoch: 8}},
+		&widenPart{WidenedPart{
+			PartRef: PartRef{Upload: testUpload(1), Number: 7, Attempt: layout.NewAttemptID(3, 1000, 9)},
+			Layout:  testPart(7, 5<<20, layout.NewAttemptID(4, 2000, 1)).Layout,
+		}},
 		&recordEvents{Request: testRequest(15), Events: []Event{
 			{Kind: EventStoreFenced, Node: testNodeID(1), Store: layout.StoreID{2, 3}, Reason: "sync failed: ü"}, {Kind: EventHealClear},
 		}},

@@ -64,6 +64,8 @@ const (
 	kindSettleSlot commandKind = 82
 
 	kindCompleteLeaving commandKind = 83
+
+	kindWidenPart commandKind = 84
 )
 
 func newCommand(k commandKind) command {
@@ -130,6 +132,8 @@ func newCommand(k commandKind) command {
 		return &moveSlot{}
 	case kindSettleSlot:
 		return &settleSlot{}
+	case kindWidenPart:
+		return &widenPart{}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	EventHealBlocked   = "heal-blocked"   // a node found chunks it cannot heal now
 	EventHealClear     = "heal-clear"     // it could, since
 	EventRebuilt       = "chunks-rebuilt" // a pass of a node's healer rebuilt some
+	EventWidened       = "parts-widened"  // a pass of a node's healer gave narrow parts the full scheme
 	EventScrubDamage   = "scrub-damage"   // a pass of a node's scrub found some damaged
 	EventGarbageNamed  = "garbage-named"  // a record names what is in the garbage queue, against all rules
 	EventMember        = "member-changed" // an operator decided about the membership

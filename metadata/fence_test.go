@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"partstore/internal/layout"
@@ -24,6 +25,17 @@ type try struct {
 	part   Part
 	judged bool          // its chunks were deleted
 	append *appendObject // nil: it is a part of an upload
+	widen  *widenPart    // not nil: it is to take the place of a narrower one
+}
+
+func (x *try) command() command {
+	switch {
+	case x.append != nil:
+		return x.append
+	case x.widen != nil:
+		return x.widen
+	}
+	return commitOf(x.ref, x.part)
 }
 
 // No chunk that a record names, now or at any time to come, can be judged
@@ -32,7 +44,7 @@ type try struct {
 // end, registry time passes, snapshots are taken over and chunks are judged.
 func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 	steps := lessWithRace(4000)
-	decisions := 0
+	decisions, widened := 0, 0
 	for range 5 {
 		r := testrand.New(t)
 		b := newStockedBench(t)
@@ -61,21 +73,28 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 			ref := refs[len(refs)-1-r.IntN(min(len(refs), 4))]
 			switch n := r.IntN(20); {
 			case n < 5:
-				p := testPart(layout.PartNumber(r.IntN(3)), MinPartSize, layout.NewAttemptID(c.incarnation, c.now, step))
-				x := &try{ref: ref, part: p}
+				shape := []func(layout.PartNumber, int64, layout.AttemptID) Part{testPart, narrowPart}[r.IntN(2)]
+				p := shape(layout.PartNumber(r.IntN(3)), MinPartSize, layout.NewAttemptID(c.incarnation, c.now, step))
+				x := b.widening(r, p.Layout.Attempt)
+				if x == nil || n < 3 {
+					x = &try{ref: ref, part: p}
+				}
 				tries, byAttempt[p.Layout.Attempt] = append(tries, x), x
 			case n < 11 && len(tries) > 0:
-				x := tries[len(tries)-1-r.IntN(min(len(tries), 60))]
-				var cmd command = commitOf(x.ref, x.part)
-				if x.append != nil {
-					cmd = x.append
-				}
-				got := b.apply(cmd)[0].err()
-				if got != nil && !errors.Is(got, ErrUploadNotFound) && !errors.Is(got, ErrAttemptFenced) && !errors.Is(got, ErrPosition) {
-					t.Fatalf("step %d: CommitPart = %v", step, got)
+				x := tries[len(tries)-1-r.IntN(min(len(tries), []int{3, 60}[r.IntN(2)]))]
+				got := b.apply(x.command())[0].err()
+				if got != nil && !errors.Is(got, ErrUploadNotFound) && !errors.Is(got, ErrAttemptFenced) && !errors.Is(got, ErrPosition) && !errors.Is(got, ErrPartChanged) {
+					t.Fatalf("step %d: %T = %v", step, x.command(), got)
 				}
 				if x.judged {
 					late++
+				}
+				if x.widen != nil && got == nil {
+					widened++
+				}
+				if errors.Is(got, ErrPartChanged) && !x.judged { // whoever hears that deletes the chunks at once
+					x.judged = true
+					judged++
 				}
 			case n < 12:
 				b.must(&abortUpload{ref})
@@ -149,9 +168,29 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 			t.Errorf("%d of %d attempts judged, %d of them proposed afterwards: the test shows little", judged, len(tries), late)
 		}
 	}
+	if widened < 5 {
+		t.Errorf("only %d parts were widened", widened)
+	}
 	if least := 100_000; decisions < least && !raceEnabled || decisions < least/10 {
 		t.Errorf("only %d decisions", decisions)
 	}
+}
+
+// widening is an attempt to widen a part there is, be it of an open upload, of
+// an object or garbage; nil if none is narrow.
+func (b *bench) widening(r *rand.Rand, attempt layout.AttemptID) *try {
+	b.t.Helper()
+	parts, err := allParts(b.db, nil, 1000)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	parts = slices.DeleteFunc(parts, func(p OwnedPart) bool { return !p.Layout.Narrow(layout.Scheme{Data: 4, Parity: 2}) })
+	if len(parts) == 0 {
+		return nil
+	}
+	now := parts[r.IntN(len(parts))]
+	wide := testPart(now.Number, now.Size, attempt)
+	return &try{ref: UploadRef{ID: now.Upload}, part: wide, widen: wider(now.Upload, now.Part, attempt)}
 }
 
 // collect works a piece of the garbage queue off, and returns the attempts whose

@@ -167,6 +167,20 @@ func testPart(n layout.PartNumber, size int64, attempt layout.AttemptID) Part {
 	return p
 }
 
+// narrowPart is a part that was written while two stores of its group were down.
+func narrowPart(n layout.PartNumber, size int64, attempt layout.AttemptID) Part {
+	p := testPart(n, size, attempt)
+	if size > 0 {
+		p.Layout.Scheme, p.Layout.Slots, p.Layout.Durable = layout.Scheme{Data: 2, Parity: 2}, []uint8{5, 3, 1, 0}, 0xf
+	}
+	return p
+}
+
+// wider is the command that gives a part the cluster's scheme.
+func wider(id layout.UploadID, p Part, attempt layout.AttemptID) *widenPart {
+	return &widenPart{WidenedPart{PartRef{id, p.Number, p.Layout.Attempt}, testPart(p.Number, p.Layout.Size, attempt).Layout}}
+}
+
 func (b *bench) open(n uint64, key string) UploadRef {
 	b.t.Helper()
 	ref := UploadRef{Bucket: "b", Key: key, ID: testUpload(n)}

@@ -32,7 +32,8 @@ type model struct {
 
 	version  map[[2]string]int // of objects: another number for every object there ever was
 	versions int
-	digests  map[[16]byte]int         // what commands call a version
+	digests  map[[16]byte]int // what commands call a version
+	every    map[layout.UploadID]*modelUpload
 	freed    map[layout.UploadID]bool // were garbage, and are nothing now
 }
 
@@ -51,7 +52,7 @@ func newModel() *model {
 		buckets: map[string]bool{"b": true}, uploads: map[layout.UploadID]*modelUpload{}, ended: map[layout.UploadID]string{},
 		objects: map[[2]string]*modelUpload{}, seen: map[layout.AttemptID]bool{}, answered: map[layout.RequestID]error{}, refused: map[string]error{},
 		access:  newAccessModel(),
-		version: map[[2]string]int{}, digests: map[[16]byte]int{},
+		version: map[[2]string]int{}, digests: map[[16]byte]int{}, every: map[layout.UploadID]*modelUpload{},
 	}
 }
 
@@ -116,6 +117,8 @@ func (m *model) apply(cmd command) error {
 		return m.once(x.Request, func() error { return m.append(x) })
 	case *copyObject:
 		return m.once(x.Request, func() error { return m.copy(x) })
+	case *widenPart:
+		return m.widen(x)
 	}
 	return m.applyAccess(cmd)
 }
@@ -147,7 +150,8 @@ func (m *model) createUpload(ref UploadRef) error {
 		return ErrBucketNotFound
 	}
 	m.order++
-	m.uploads[ref.ID] = &modelUpload{ref: ref, order: m.order, parts: map[layout.PartNumber]Part{}}
+	u := &modelUpload{ref: ref, order: m.order, parts: map[layout.PartNumber]Part{}}
+	m.uploads[ref.ID], m.every[ref.ID] = u, u
 	return nil
 }
 
@@ -218,6 +222,7 @@ func (m *model) complete(x *completeUpload) error {
 
 func (m *model) create(bucket, key string, u *modelUpload) {
 	m.versions++
+	m.every[u.ref.ID] = u
 	m.objects[[2]string{bucket, key}], m.version[[2]string{bucket, key}] = u, m.versions
 }
 
@@ -281,6 +286,30 @@ func (m *model) copy(x *copyObject) error {
 	return nil
 }
 
+func (m *model) widen(x *widenPart) error {
+	if m.seen[x.Layout.Attempt] {
+		return nil
+	}
+	u := m.every[x.Upload]
+	if u == nil {
+		return ErrPartChanged
+	}
+	parts := u.parts
+	if _, named := parts[x.Number]; !named {
+		parts = u.rest
+	}
+	switch p, found := parts[x.Number]; {
+	case !found || p.Layout.Attempt != x.Attempt:
+		return ErrPartChanged
+	case !p.Layout.Narrow(layout.Scheme{Data: 4, Parity: 2}):
+		return ErrInvalid
+	default:
+		p.Layout = x.Layout
+		parts[x.Number], m.seen[x.Layout.Attempt] = p, true
+		return nil
+	}
+}
+
 func (m *model) put(x *putObject) error {
 	if w, ended := m.ended[x.ID]; ended && w == "put" {
 		return nil
@@ -304,6 +333,7 @@ type generator struct {
 	past []command
 	seen []objectVersion // objects as they were before this pack
 	ends []AppendObject  // and where the appendable ones end
+	rows []OwnedPart     // some part rows as they were then
 }
 
 // look reads what copies may be made of, and tells the model.
@@ -321,6 +351,9 @@ func (g *generator) look(t *testing.T, b *bench, m *model) {
 		return errors.Join(err, versionErr)
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if g.rows, err = allParts(b.db, &OwnedPart{Upload: testUpload(g.Uint64N(g.next + 101))}, 20); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -345,7 +378,11 @@ func (g *generator) ref() UploadRef {
 func (g *generator) part() Part {
 	g.next++
 	size := []int64{0, 1, MinPartSize - 1, MinPartSize, MinPartSize + 1}[g.IntN(5)]
-	return testPart(layout.PartNumber(g.IntN(4)), size, layout.NewAttemptID(1, 0, g.next))
+	shape := testPart
+	if g.IntN(3) == 0 {
+		shape = narrowPart
+	}
+	return shape(layout.PartNumber(g.IntN(4)), size, layout.NewAttemptID(1, 0, g.next))
 }
 
 func (g *generator) command() command {
@@ -360,7 +397,13 @@ func (g *generator) command() command {
 func (g *generator) fresh() command {
 	g.next++
 	id := g.next + 100
-	switch n := g.IntN(32); {
+	switch n := g.IntN(35); {
+	case n >= 32 && len(g.rows) > 0:
+		p := g.rows[g.IntN(len(g.rows))]
+		if g.IntN(20) == 0 {
+			p.Number++
+		}
+		return wider(p.Upload, p.Part, layout.NewAttemptID(1, 0, 1<<40+id)) // no other command's
 	case n >= 28:
 		return &appendObject{Request: testRequest(id), AppendObject: g.appendix(id)}
 	case n >= 24 && len(g.seen) > 0:

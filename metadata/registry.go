@@ -19,6 +19,7 @@ var (
 	ErrUploadNotFound   = errors.New("upload not found")
 	ErrObjectNotFound   = errors.New("object not found")
 	ErrObjectChanged    = errors.New("object changed")    // CopyObject: the source is not what it was when it was read
+	ErrPartChanged      = errors.New("part changed")      // Widen: its record is not what it was when it was read
 	ErrPartNotFound     = errors.New("part not found")    // Complete names a part that was never committed
 	ErrPartMismatch     = errors.New("part ETag differs") // Complete names a part by another ETag than it has
 	ErrPartTooSmall     = errors.New("part too small")    // Complete: a part other than the last is below MinPartSize

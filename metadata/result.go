@@ -60,6 +60,7 @@ var resultErrors = []struct {
 	{48, ErrDutyChanged},
 	{49, ErrSlotChanged},
 	{50, ErrSlotsMoved},
+	{51, ErrPartChanged},
 }
 
 // refuse is the result of a command that changed nothing because of err, one

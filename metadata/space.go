@@ -291,7 +291,7 @@ func grows(encoded []byte) bool {
 		return false
 	}
 	switch commandKind(encoded[1]) {
-	case kindCreateBucket, kindCreateUpload, kindCommitPart, kindPutObject, kindCopyObject, kindAppendObject,
+	case kindCreateBucket, kindCreateUpload, kindCommitPart, kindPutObject, kindCopyObject, kindAppendObject, kindWidenPart,
 		kindCreateUser, kindCreateKey, kindChangeSetting, kindBindDomain:
 		return true
 	}

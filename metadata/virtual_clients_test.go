@@ -150,8 +150,11 @@ func (w *world) ask(ctx context.Context, c *history.Client, s *subjects, p *proc
 	case n < 26:
 		in = history.Input{Kind: history.DeleteObject, Key: x.key}
 		call = func() (history.Output, error) { return history.Output{}, p.DeleteObject(ctx, "b", x.key) }
-	case n < 30:
+	case n < 28:
 		w.askUnknown(ctx, p, x.key, rng)
+		return
+	case n < 30:
+		w.askWider(ctx, p, ref)
 		return
 	default:
 		in.Kind = history.FindUpload
@@ -199,6 +202,24 @@ func (w *world) askUnknown(ctx context.Context, p *process, key string, rng *ran
 	}
 }
 
+// askWider widens what is narrow of an open upload. Nobody can tell by what is
+// answered afterwards.
+func (w *world) askWider(ctx context.Context, p *process, ref UploadRef) {
+	page, err := p.Parts(ctx, ref, -1, 100)
+	if err != nil {
+		return
+	}
+	for _, part := range page.Parts {
+		if !part.Layout.Narrow(layout.Scheme{Data: 4, Parity: 2}) {
+			continue
+		}
+		err := p.Widen(ctx, wider(ref.ID, part, p.part(part.Number).Layout.Attempt).WidenedPart)
+		if err != nil && !errors.Is(err, ErrPartChanged) && !errors.Is(err, ErrAttemptFenced) && !errors.Is(err, ErrUnavailable) {
+			w.t.Errorf("seed %d: widening: %v", w.seed, err)
+		}
+	}
+}
+
 func (w *world) outcomeOf(k history.Kind, err error) history.Outcome {
 	switch {
 	case err == nil:
@@ -218,9 +239,14 @@ func (w *world) outcomeOf(k history.Kind, err error) history.Outcome {
 	return history.Unknown
 }
 
-// part is a part of a fresh attempt.
+// part is a part of a fresh attempt, every third a narrow one.
 func (p *process) part(n layout.PartNumber) Part {
-	return testPart(n, MinPartSize, layout.NewAttemptID(layout.Incarnation(p.incarnation.Load()), p.Now(), p.sequence.Add(1)))
+	sequence := p.sequence.Add(1)
+	shape := testPart
+	if sequence%3 == 0 {
+		shape = narrowPart
+	}
+	return shape(n, MinPartSize, layout.NewAttemptID(layout.Incarnation(p.incarnation.Load()), p.Now(), sequence))
 }
 
 func tell(p Part) history.Part {

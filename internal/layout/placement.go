@@ -81,6 +81,20 @@ func narrow(full Scheme, up int, size int64) (s Scheme, ok bool) {
 	return Scheme{Data: data, Parity: uint8(max(parity, 0))}, parity >= 1
 }
 
+// ForPart returns the scheme of a part of size bytes, in a cluster of scheme s,
+// when all stores of its group are up.
+func (s Scheme) ForPart(size int64) Scheme {
+	full, _ := narrow(s, s.Total(), size)
+	return full
+}
+
+// Narrow reports whether a part was written under a narrower scheme than it would
+// be in a cluster of scheme s with all stores up.
+func (l Layout) Narrow(s Scheme) bool {
+	full := s.ForPart(l.Size)
+	return l.Size > 0 && (l.Scheme.Data < full.Data || l.Scheme.Parity < full.Parity)
+}
+
 // spread orders slots, starting at the given one, so that each next slot is in
 // a zone seen as seldom as possible.
 func spread(v *View, g Group, slots []uint8, start int) []uint8 {

@@ -110,6 +110,38 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 	}
 }
 
+// Whatever is up, a part is narrow if it got another scheme than it would have
+// with all stores up, and only then.
+func TestOnlyWhatWasPlacedNarrowlyIsNarrow(t *testing.T) {
+	for _, scheme := range []Scheme{{1, 1}, {1, 2}, {2, 1}, {4, 2}, {8, 3}} {
+		for _, size := range []int64{1, SmallPartSize, SmallPartSize + 1, 5 << 20} {
+			v := testView(t, scheme, scheme.Total(), 1)
+			place, err := Place(v, NewAttemptID(1, 2, 3), size)
+			if err != nil || place.Scheme != scheme.ForPart(size) {
+				t.Fatalf("%s, %d bytes, all up: %s, %v; want %s", scheme, size, place.Scheme, err, scheme.ForPart(size))
+			}
+			full := place.Scheme
+			for down := range scheme.Total() {
+				place, err := Place(v, NewAttemptID(1, 2, 3), size)
+				if err != nil {
+					break
+				}
+				l := Layout{Scheme: place.Scheme, Size: size}
+				if got, want := l.Narrow(scheme), place.Scheme != full; got != want {
+					t.Errorf("%s, %d bytes, %d down: %s is narrow: %t", scheme, size, down, place.Scheme, got)
+				}
+				v.setUp(v.Groups[0].Slots[down], false)
+			}
+		}
+		if (Layout{}).Narrow(scheme) {
+			t.Errorf("%s: an empty part is narrow", scheme)
+		}
+		if size := int64(10); (Layout{Scheme: scheme, Size: size}).Narrow(scheme) {
+			t.Errorf("%s: a small part cut up is narrow", scheme)
+		}
+	}
+}
+
 func TestPlacePrefersAWholeGroup(t *testing.T) {
 	v := testView(t, Scheme{2, 1}, 12, 1)
 	v.setUp(v.Groups[0].Slots[0], false)

@@ -52,6 +52,11 @@ var mutants = []mutant{
 		new:   "if superseded, err := m.has(attemptKey(x.Part.Layout.Attempt)); superseded && false || err != nil {",
 		tests: "TestSupersededAttemptIsNotReinstated|TestStateMachineFollowsTheModel",
 	}, {
+		name: "a part is widened though it is another by now", file: "widen.go",
+		old:   "	if !found || p.Layout.Attempt != x.Attempt {",
+		new:   "	if !found {",
+		tests: "TestWhatIsNoWideningIsRefused|TestStateMachineFollowsTheModel",
+	}, {
 		name: "how an upload ended is forgotten", file: "apply_upload.go",
 		old:   "		m.putFor(AttemptLifetime, doneKey(u.ID), done.code),\n",
 		new:   "",
