@@ -35,6 +35,7 @@ func (n *Node) openRepair() {
 		s.healer = repair.NewHealer(repair.HealerConfig{
 			Records: n.registry, Engine: n.engine, Self: s.ID(), Store: s, View: n.currentView,
 			Holders: n.reach().holders(), Topology: n.registry.Topology, Now: n.registry.Now, Grace: n.cfg.GCGrace,
+			Attempt: n.attempts.next, Relabel: relabel,
 			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: pacer, Tell: tell, Logger: n.log,
 		})
 		file := n.scrubFile(s.ID())
@@ -225,6 +226,7 @@ func (n *Node) healed() (all admin.Heal) {
 		last, sum := s.healer.Last()
 		all.Chunks, all.Recorded, all.Rebuilt, all.Left = all.Chunks+last.Chunks, all.Recorded+last.Recorded, all.Rebuilt+last.Rebuilt, all.Left+last.Left
 		all.AllRecorded, all.AllRebuilt = all.AllRecorded+sum.Recorded, all.AllRebuilt+sum.Rebuilt
+		all.Narrow, all.AllWidened = all.Narrow+last.Narrow, all.AllWidened+sum.Widened
 		all.AllCopied, all.AllSettled, all.AllLetGo = all.AllCopied+sum.Copied, all.AllSettled+sum.Settled, all.AllLetGo+sum.LetGo
 		all.RebuildSeconds += s.healer.Spent().Seconds()
 	}

@@ -82,3 +82,10 @@ func decodeLabel(b []byte) (l label, err error) {
 	l.ref.Bucket, l.ref.Key = string(bucket), string(rest[salted+1+len(bucket):])
 	return l, nil
 }
+
+// relabel returns a label of the same part in another layout.
+func relabel(b []byte, to layout.Layout) ([]byte, error) {
+	l, err := decodeLabel(b)
+	l.scheme, l.group, l.slots = to.Scheme, to.Group, to.Slots
+	return l.encode(), err
+}

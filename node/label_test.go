@@ -34,6 +34,21 @@ func TestLabelOfASealedPart(t *testing.T) {
 	}
 }
 
+// A part in another layout keeps what its label says of everything else.
+func TestRelabelChangesTheLayoutAlone(t *testing.T) {
+	want := sampleLabel
+	want.salt = metadata.Salt{3}
+	narrow := want
+	narrow.scheme, narrow.group, narrow.slots = layout.Scheme{Data: 1, Parity: 1}, 7, []uint8{5, 2}
+	b, err := relabel(narrow.encode(), layout.Layout{Scheme: want.scheme, Group: want.group, Slots: want.slots})
+	if err != nil || !bytes.Equal(b, want.encode()) {
+		t.Errorf("relabel = %x, %v; want %x", b, err, want.encode())
+	}
+	if _, err := relabel([]byte("no label"), layout.Layout{}); err == nil {
+		t.Error("what is no label is relabelled")
+	}
+}
+
 func TestLongestLabelFits(t *testing.T) {
 	l := sampleLabel
 	l.salt = metadata.Salt{1}

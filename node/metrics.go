@@ -85,6 +85,10 @@ func newMetrics(n *Node) *metrics {
 	m.gauge("partstore_heal_left_chunks", "Chunks of this node's stores that the last pass found missing or damaged and could not heal.", func() float64 {
 		return float64(n.healed().Left)
 	})
+	m.gauge("partstore_heal_narrow_parts", "Parts with their first chunk on this node's stores that the last pass found and left with a narrower scheme than the cluster's.", func() float64 {
+		return float64(n.healed().Narrow)
+	})
+	m.counter("partstore_heal_widened_parts_total", "Such parts that this node gave the cluster's scheme.", func() int64 { return int64(n.healed().AllWidened) })
 	m.counter("partstore_lifecycle_expired_total", "Objects this node deleted by lifecycle rules while it led.", n.lifecycle.expired.Load)
 	m.counter("partstore_lifecycle_aborted_total", "Uploads this node aborted by lifecycle rules while it led.", n.lifecycle.aborted.Load)
 	m.gauge("partstore_lifecycle_last_pass_seconds", "Unix time when this node last applied every lifecycle rule; 0 if it has not.", func() float64 {

@@ -111,7 +111,7 @@ func (f *fakeCluster) Nodes(context.Context) ([]admin.Node, error) {
 			Stores: []admin.Store{{ID: layout.StoreID{0xfd}, State: admin.StoreDown, FreeBytes: -1, Duty: "dead"}, {ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent",
 				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17}}},
 			Refused:   []admin.RefusedDir{{Dir: "/mnt/c", Fault: "of another node"}},
-			Heal:      &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62},
+			Heal:      &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62, Narrow: 515, AllWidened: 616},
 			Lifecycle: &admin.Lifecycle{Began: time.Unix(1700000000, 0), Bucket: "photos", Failed: 23, Expired: 19, Aborted: 29}},
 		{ID: f.members.Members[1].ID, Name: "node2", Role: admin.RoleUnknown},
 	}, nil
@@ -298,7 +298,7 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 		{"object without a leader", down, "object inspect photos k", 4, []string{"registry unavailable"}},
 		{"capacity", sound, "registry capacity", 0, []string{"25.0%: 2500000 parts of 10000000", "1.0 GiB", "node1"}},
 		{"capacity without a leader", down, "registry capacity", 4, []string{"registry unavailable"}},
-		{"repair", sound, "repair status", 0, []string{"NOT HEALED", "node1", "77", "13", "31", "?"}},
+		{"repair", sound, "repair status", 0, []string{"NOT HEALED", "NARROW", "node1", "77", "13", "31", "515", "616", "?"}},
 		{"pause", sound, "repair pause", 0, []string{"paused on all nodes"}},
 		{"throttle", sound, "repair throttle 20MiB/s", 0, []string{"20.0 MiB a second"}},
 		{"repair, paused", sound, "repair status", 0, []string{"Healing is paused", "node1"}},

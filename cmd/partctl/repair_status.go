@@ -16,8 +16,9 @@ func newRepairStatus(e *env) *cobra.Command {
 		Short: "What the nodes heal",
 		Long: `Status shows what each node's last pass over the part records found on its stores:
 how many chunks belong there, how many the pass rebuilt or only recorded, how
-many it could not heal; and what was healed since the node started. It also shows
-whether healing is paused or throttled.`,
+many it could not heal, and how many parts, written while stores were away, have
+a narrower scheme than the others still; and what was healed since the node
+started. It also shows whether healing is paused or throttled.`,
 		Args: exactly(),
 		RunE: e.runs(func(ctx context.Context, c *admin.Client, _ []string) error { return e.repairStatus(ctx, c) }),
 	}
@@ -55,13 +56,13 @@ func (e *env) repairStatus(ctx context.Context, c *admin.Client) error {
 		case policy.BytesPerSecond > 0:
 			fmt.Fprintf(w, "Each node moves at most %s a second.\n", size(int64(policy.BytesPerSecond)))
 		}
-		t := newTable(w, "NODE", "CHUNKS", "REBUILT", "RECORDED", "NOT HEALED", "REBUILT SINCE START", "COPIED", "SLOTS SETTLED", "LET GO")
+		t := newTable(w, "NODE", "CHUNKS", "REBUILT", "RECORDED", "NOT HEALED", "NARROW", "REBUILT SINCE START", "WIDENED", "COPIED", "SLOTS SETTLED", "LET GO")
 		for _, n := range nodes {
 			if n.Heal == nil {
-				t.AppendRow(row(n.Node.Name, "?", "?", "?", "?", "?", "?", "?", "?"))
+				t.AppendRow(row(n.Node.Name, "?", "?", "?", "?", "?", "?", "?", "?", "?", "?"))
 				continue
 			}
-			t.AppendRow(row(n.Node.Name, n.Heal.Chunks, n.Heal.Rebuilt, n.Heal.Recorded, n.Heal.Left, n.Heal.AllRebuilt, n.Heal.AllCopied, n.Heal.AllSettled, n.Heal.AllLetGo))
+			t.AppendRow(row(n.Node.Name, n.Heal.Chunks, n.Heal.Rebuilt, n.Heal.Recorded, n.Heal.Left, n.Heal.Narrow, n.Heal.AllRebuilt, n.Heal.AllWidened, n.Heal.AllCopied, n.Heal.AllSettled, n.Heal.AllLetGo))
 		}
 		t.Render()
 	})

@@ -82,7 +82,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 }
 
 // signed are the query keys this client uses that take part in the signature.
-var signed = []string{"part_number", "upload_id", "uploads"}
+var signed = []string{"append", "part_number", "position", "upload_id", "uploads"}
 
 // stringToSign is the header scheme of QingStor's signature.
 func stringToSign(req *http.Request, path string, query url.Values) string {

@@ -159,9 +159,11 @@ type Heal struct {
 	Chunks      int `json:"chunks"`   // of the node's stores, by the records
 	Recorded    int `json:"recorded"` // were there and whole, and the record did not say so
 	Rebuilt     int `json:"rebuilt"`
-	Left        int `json:"left"` // could not be healed
+	Left        int `json:"left"`   // could not be healed
+	Narrow      int `json:"narrow"` // parts with their first chunk here that have a narrower scheme than the cluster's still
 	AllRecorded int `json:"all_recorded"`
 	AllRebuilt  int `json:"all_rebuilt"`
+	AllWidened  int `json:"all_widened"` // parts that have the full scheme since
 	// RebuildSeconds is how long all rebuilt ones took, pauses that keep to the
 	// bandwidth included.
 	RebuildSeconds float64 `json:"rebuild_seconds"`

@@ -24,6 +24,7 @@ type PartRecords interface {
 	PartRows(id layout.UploadID, after, limit int) ([]metadata.Part, error)
 	RecordDurable(ctx context.Context, chunks []metadata.DurableChunk) ([]bool, error)
 	SettleSlot(ctx context.Context, s metadata.SettledSlot) error
+	Widen(ctx context.Context, w metadata.WidenedPart) error
 	RepairPolicy() (metadata.RepairPolicy, error)
 }
 
@@ -39,6 +40,11 @@ type HealerConfig struct {
 	Holders
 	// Topology reads the registry's, as a fact.
 	Topology func(ctx context.Context) (metadata.Topology, error)
+	// Attempt returns the ID of a fresh attempt of this node.
+	Attempt func() (layout.AttemptID, error)
+	// Relabel makes the label of a part's chunks that of its chunks in another
+	// layout.
+	Relabel func(label []byte, l layout.Layout) ([]byte, error)
 	// Now is registry time, and Grace how long after a slot was settled readers
 	// may still ask its former holder.
 	Now   func() layout.RegistryTime
@@ -58,14 +64,16 @@ type HealerConfig struct {
 	Logger *slog.Logger
 }
 
-// Healer makes the chunks whole that the records want on one store. Only the node
-// of that store runs one, so no two heal the same chunk. What it does can end at
-// any point: the next pass finds what is left to do in the records and on the
-// drive. It is safe for concurrent use.
+// Healer makes the chunks whole that the records want on one store, and widens the
+// parts that have their first chunk there. Only the node of that store runs one, so
+// no two heal the same chunk. What it does can end at any point: the next pass finds
+// what is left to do in the records and on the drive. It is safe for concurrent use.
 type Healer struct {
 	cfg  HealerConfig
 	turn sync.Mutex // one pass at a time
 	work sync.Mutex // one chunk at a time
+
+	unrecorded *metadata.WidenedPart // proposed, and the outcome is not known. Guarded by turn
 
 	mu    sync.Mutex
 	last  Healed
@@ -82,6 +90,8 @@ type Healed struct {
 	Copied   int `json:"copied"`  // of Rebuilt, from the former holder of their slot
 	Settled  int `json:"settled"` // slots of which the store has all chunks since
 	LetGo    int `json:"let_go"`  // chunks deleted that are another store's by now
+	Narrow   int `json:"narrow"`  // parts with the first chunk on the store that are narrow still
+	Widened  int `json:"widened"` // those that are no more
 }
 
 // NewHealer returns a Healer that does nothing before Run or Sweep.
@@ -117,9 +127,9 @@ func (h *Healer) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			h.cfg.Logger.Info("heal", "err", err)
-		case healed.Recorded+healed.Rebuilt+healed.Left+healed.Settled+healed.LetGo > 0:
+		case healed.Recorded+healed.Rebuilt+healed.Left+healed.Settled+healed.LetGo+healed.Narrow+healed.Widened > 0:
 			h.cfg.Logger.Info("heal", "chunks", healed.Chunks, "recorded", healed.Recorded, "rebuilt", healed.Rebuilt, "left", healed.Left,
-				"copied", healed.Copied, "settled", healed.Settled, "let_go", healed.LetGo)
+				"copied", healed.Copied, "settled", healed.Settled, "let_go", healed.LetGo, "narrow", healed.Narrow, "widened", healed.Widened)
 		}
 		pause = time.Since(began)
 	}
@@ -146,7 +156,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 	if err != nil {
 		return healed, err
 	}
-	a := h.arriving()
+	a, w := h.arriving(), &widening{Healer: h}
 	var list []sick
 	for last := (*metadata.OwnedPart)(nil); ; {
 		if err := h.whilePaused(ctx); err != nil {
@@ -160,6 +170,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 		for _, p := range page {
 			if kept, found := discarded[p.Upload]; !found || kept.Has(p.Number) {
 				list = h.examine(ctx, list, p, &healed)
+				w.examine(p, &healed)
 			}
 			a.examine(ctx, p.Layout)
 		}
@@ -174,12 +185,10 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 		}
 		if len(page) == 0 {
 			a.settle(ctx, &healed)
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.tell(h.last, healed)
-			h.last = healed
-			h.sum.Recorded, h.sum.Rebuilt = h.sum.Recorded+healed.Recorded, h.sum.Rebuilt+healed.Rebuilt
-			h.sum.Copied, h.sum.Settled, h.sum.LetGo = h.sum.Copied+healed.Copied, h.sum.Settled+healed.Settled, h.sum.LetGo+healed.LetGo
+			if err := w.widenAll(ctx, &healed); err != nil { // last: nothing is missing of a narrow part
+				return healed, err
+			}
+			h.finished(healed)
 			return healed, nil
 		}
 		last = &page[len(page)-1]
@@ -189,10 +198,23 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 	}
 }
 
+// finished tells of a complete pass and counts it.
+func (h *Healer) finished(healed Healed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tell(h.last, healed)
+	h.last = healed
+	h.sum.Recorded, h.sum.Rebuilt, h.sum.Widened = h.sum.Recorded+healed.Recorded, h.sum.Rebuilt+healed.Rebuilt, h.sum.Widened+healed.Widened
+	h.sum.Copied, h.sum.Settled, h.sum.LetGo = h.sum.Copied+healed.Copied, h.sum.Settled+healed.Settled, h.sum.LetGo+healed.LetGo
+}
+
 // tell tells what a complete pass changed since the last one.
 func (h *Healer) tell(last, now Healed) {
 	if now.Rebuilt > 0 {
 		h.cfg.Tell(metadata.EventRebuilt, fmt.Sprintf("%d of %d chunks were missing or damaged and are rebuilt", now.Rebuilt, now.Chunks))
+	}
+	if now.Widened > 0 {
+		h.cfg.Tell(metadata.EventWidened, fmt.Sprintf("%d parts were written while stores were away, and have the full scheme now; %d wait", now.Widened, now.Narrow))
 	}
 	switch {
 	case now.Left > 0 && last.Left == 0:
@@ -300,7 +322,7 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 			healed.Recorded++
 		}
 		if rebuilt {
-			if err := h.cfg.Pacer.rest(ctx, began, h.pace(s.part.Layout, how)); err != nil {
+			if err := h.cfg.Pacer.rest(ctx, began, h.takes(Moved(s.part.Layout, how == copied))); err != nil {
 				return err
 			}
 			h.spend(began)
@@ -309,9 +331,9 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 	return nil
 }
 
-// pace is how long a chunk should take so as to keep to the bandwidth.
-func (h *Healer) pace(l layout.Layout, how outcome) time.Duration {
-	moved := Moved(l, how == copied)
+// takes is how long it should take to move so many bytes, so as to keep to the
+// bandwidth.
+func (h *Healer) takes(moved int64) time.Duration {
 	bandwidth := h.cfg.Bandwidth
 	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
 		bandwidth = p.BandwidthOr(bandwidth)
@@ -363,7 +385,7 @@ func (h *Healer) Mend(ctx context.Context, x Suspect) error {
 	h.sum.Rebuilt++
 	h.mu.Unlock()
 	defer h.spend(began)
-	return h.cfg.Pacer.rest(ctx, began, h.pace(l, how))
+	return h.cfg.Pacer.rest(ctx, began, h.takes(Moved(l, how == copied)))
 }
 
 // spend counts the time that a rebuilt chunk took, its pause included.

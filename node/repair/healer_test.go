@@ -3,6 +3,7 @@ package repair
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,13 @@ func (s *sickStore) Stat(ctx context.Context, id layout.ChunkID) (chunkstore.Inf
 		return chunkstore.Info{}, chunkstore.ErrUnavailable
 	}
 	return s.Replacer.Stat(ctx, id)
+}
+
+func (s *sickStore) Create(ctx context.Context, id layout.ChunkID, label []byte) (chunkstore.Writer, error) {
+	if s.away.Load() {
+		return nil, chunkstore.ErrUnavailable
+	}
+	return s.Replacer.Create(ctx, id, label)
 }
 
 // Delete is not for a healer: what it cannot replace, it leaves.
@@ -91,6 +99,7 @@ type healBench struct {
 	crash   bool             // nothing can be recorded
 	former  map[uint8]*sickStore
 	settled []metadata.SettledSlot
+	widens  widenings
 	now     layout.RegistryTime
 	actual  []layout.Group // what the registry says, if the view is behind
 
@@ -185,10 +194,11 @@ func (b *healBench) healerOf(i int, self layout.StoreID, store *sickStore) *Heal
 	return NewHealer(HealerConfig{
 		Records: b, Engine: b.engine, Self: self, Store: store, View: func() *layout.View { return b.view },
 		Topology: func(context.Context) (metadata.Topology, error) { return metadata.Topology{Groups: b.fact()}, nil },
-		Now:      func() layout.RegistryTime { return b.now }, Grace: time.Second,
+		Attempt:  b.attempt, Relabel: relabelled,
+		Now: func() layout.RegistryTime { return b.now }, Grace: time.Second,
 		Holders: Holders{
 			Holder: func(l layout.Layout, j int) (chunkstore.Store, error) {
-				if int(l.Slots[j]) == i {
+				if int(l.Slots[j]) == i && !b.widens.allowed {
 					b.t.Error("the healer reads its own chunk as one of the others")
 				}
 				return b.stores[l.Slots[j]], nil
@@ -214,17 +224,22 @@ func (b *healBench) sweep(i int) Healed {
 // put stores a part with chunks in rotated slots.
 func (b *healBench) put(r *rand.Rand, size int) *metadata.OwnedPart {
 	b.t.Helper()
+	return b.putUnder(r, b.scheme, size)
+}
+
+func (b *healBench) putUnder(r *rand.Rand, scheme layout.Scheme, size int) *metadata.OwnedPart {
+	b.t.Helper()
 	body := make([]byte, size)
 	for i := range body {
 		body[i] = byte(r.Uint32())
 	}
 	n := len(b.parts)
-	l := layout.Layout{Attempt: layout.NewAttemptID(1, 0, uint64(n+1)), Scheme: b.scheme, Size: int64(size)}
-	for i := range b.scheme.Total() {
+	l := layout.Layout{Attempt: layout.NewAttemptID(1, 0, uint64(n+1)), Scheme: scheme, Size: int64(size)}
+	for i := range scheme.Total() {
 		l.Slots = append(l.Slots, uint8((i+n)%b.scheme.Total()))
 	}
 	chunks, err := b.engine.NewEncoder(bytes.NewReader(body)).Write(b.t.Context(), erasure.Sink{
-		Scheme: b.scheme,
+		Scheme: scheme,
 		Create: func(ctx context.Context, i int) (erasure.ShardWriter, error) {
 			return b.stores[l.Slots[i]].Create(ctx, l.Chunk(i), fmt.Appendf(nil, "label %d", n))
 		},
@@ -232,11 +247,11 @@ func (b *healBench) put(r *rand.Rand, size int) *metadata.OwnedPart {
 	if err == nil {
 		l.Durable, err = chunks.Commit()
 	}
-	if err != nil || l.DurableCount() != b.scheme.Total() {
+	if err != nil || l.DurableCount() != scheme.Total() {
 		b.t.Fatal(l.Durable, err)
 	}
 	b.bodies[l.Attempt] = body
-	b.parts = append(b.parts, metadata.OwnedPart{Upload: layout.NewUploadID(), Part: metadata.Part{Size: l.Size, Layout: l}})
+	b.parts = append(b.parts, metadata.OwnedPart{Upload: layout.NewUploadID(), Part: metadata.Part{Size: l.Size, ETag: md5.Sum(body), Layout: l}})
 	return &b.parts[n]
 }
 
@@ -262,9 +277,10 @@ func (b *healBench) checkWhole(r *rand.Rand) {
 				b.t.Fatalf("chunk %s: recorded: %t, %v", l.Chunk(i), l.IsDurable(i), err)
 			}
 			first, _ := b.stores[l.Slots[i]].Stat(b.t.Context(), l.Chunk(i))
-			second, _ := b.stores[l.Slots[(i+1)%6]].Stat(b.t.Context(), l.Chunk((i+1)%6))
+			next := (i + 1) % len(l.Slots)
+			second, _ := b.stores[l.Slots[next]].Stat(b.t.Context(), l.Chunk(next))
 			if !bytes.Equal(first.Label, second.Label) {
-				b.t.Fatalf("chunks %d and %d have labels %q and %q", i, i+1, first.Label, second.Label)
+				b.t.Fatalf("chunks %d and %d have labels %q and %q", i, next, first.Label, second.Label)
 			}
 		}
 		one, other := r.IntN(6), r.IntN(6)

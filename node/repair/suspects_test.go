@@ -115,7 +115,7 @@ func TestPolicyIsFollowed(t *testing.T) {
 	h.cfg.Bandwidth, b.policy.Bandwidth = 1<<40, 1000
 	size := l.Scheme.ChunkSize(l.Size)
 	for how, chunks := range map[outcome]int64{copied: 2, rebuilt: int64(l.Scheme.Data) + 1} {
-		if got, want := h.pace(l, how), time.Duration(chunks*size)*time.Millisecond; got != want {
+		if got, want := h.takes(Moved(l, how == copied)), time.Duration(chunks*size)*time.Millisecond; got != want {
 			t.Errorf("at 1,000 bytes a second a chunk of %d takes %s, want %s", size, got, want)
 		}
 	}
