@@ -2,6 +2,7 @@ package qingstor
 
 import (
 	"errors"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ const (
 	frugalBase     = 64 << 10
 	frugalSettings = 1 << 20
 	frugalComplete = 3 << 20
+	frugalDelete   = 256 << 10
 )
 
 // frugal holds what reading an input may allocate in all: 8 times its size, and
@@ -56,6 +58,22 @@ func TestLongListsCostNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A signature is compared with every string a client may have signed, and still
+// costs no more than a few times the request.
+func TestSignaturesCostLittle(t *testing.T) {
+	value := strings.Repeat("v", 20_000)
+	s := signable{
+		method: "GET", header: http.Header{"X-Qs-Meta-A": {value}, "X-Qs-Meta-B": {value}},
+		addr:  address{level: bucketLevel, bucket: testBucket, path: "/my%62ucket"},
+		query: query{{"uploads", "", "uploads"}, {"response-expires", " a b ", "response-expires=%20a%20b%20"}},
+	}
+	frugal(t, 2*len(value), frugalBase, func() {
+		if s.signedBy(testSecret, nil) {
+			t.Error("no signature is one")
+		}
+	})
 }
 
 func TestLongestList(t *testing.T) {

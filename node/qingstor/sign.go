@@ -34,9 +34,10 @@ type signable struct {
 // signedBy reports whether mac is the HMAC, under the secret, of any string
 // that a known client would have signed for this request.
 func (s signable) signedBy(secret string, mac []byte) bool {
+	h := hmac.New(sha256.New, []byte(secret))
 	for text := range s.texts() {
-		h := hmac.New(sha256.New, []byte(secret))
-		h.Write([]byte(text))
+		h.Reset()
+		h.Write(text)
 		if hmac.Equal(h.Sum(nil), mac) {
 			return true
 		}
@@ -45,16 +46,19 @@ func (s signable) signedBy(secret string, mac []byte) bool {
 }
 
 // texts yields the strings to sign, the most usual first. Clients differ in the
-// path and in the query values, so there is one for each combination.
-func (s signable) texts() iter.Seq[string] {
-	return func(yield func(string) bool) {
+// path and in the query values, so there is one for each combination. A text is
+// gone when the next is yielded.
+func (s signable) texts() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
 		head := strings.Join([]string{
 			s.method, s.header.Get("Content-Md5"), s.header.Get("Content-Type"), s.date, "",
 		}, "\n") + canonicalHeaders(s.header)
 		queries := canonicalQueries(s.query)
+		var text []byte
 		for _, path := range canonicalPaths(s.addr) {
 			for _, query := range queries {
-				if !yield(head + path + query) {
+				text = append(append(append(text[:0], head...), path...), query...)
+				if !yield(text) {
 					return
 				}
 			}
