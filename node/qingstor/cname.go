@@ -77,6 +77,11 @@ func (c *call) readCNAME() (req cnameRequest, err error) {
 	if err != nil {
 		return req, err
 	}
+	return c.parseCNAME(text)
+}
+
+// parseCNAME reads a domain that is not the service's own.
+func (c *call) parseCNAME(text []byte) (req cnameRequest, err error) {
 	if req, err = readBody[cnameRequest](text); err != nil {
 		return req, err
 	}

@@ -49,3 +49,19 @@ func TestCustomDomains(t *testing.T) {
 	// Its host is path style again, like any that nobody knows.
 	s.must(t, request{method: "GET", target: "/mybucket/object", host: "img.example.com"}, 200)
 }
+
+func FuzzCNAME(f *testing.F) {
+	f.Add([]byte(`{"domain":"img.example.com","type":"website"}`))
+	f.Add([]byte(`{"domain":"a.qs.test."}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c := &call{handler: &handler{bases: []string{"qs.test"}}}
+		frugal(t, len(text), frugalBase, func() { _, _ = c.parseCNAME(text) })
+		req, err := c.parseCNAME(text)
+		switch {
+		case err != nil && rowOf(err).status != 400:
+			t.Errorf("%q: %v", text, err)
+		case err == nil && (normalHost(req.Domain) != req.Domain || strings.HasSuffix("."+req.Domain, ".qs.test")):
+			t.Errorf("%q binds %q", text, req.Domain)
+		}
+	})
+}

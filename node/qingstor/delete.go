@@ -53,14 +53,7 @@ func (c *call) deleteObjects(ctx context.Context) error {
 	if md5.Sum(text) != *promised {
 		return ErrBadDigest
 	}
-	if n := longestList(text); n > maxDeletes {
-		return refuse(errTooManyObjects, "The request names %d objects; the most is %d", n, maxDeletes)
-	}
-	var req deleteRequest
-	if err := parseJSON(text, &req); err != nil {
-		return err
-	}
-	keys, err := req.keys()
+	keys, quiet, err := parseDelete(text)
 	if err != nil {
 		return err
 	}
@@ -68,27 +61,32 @@ func (c *call) deleteObjects(ctx context.Context) error {
 	if !slices.ContainsFunc(list.Errors, func(e deleteError) bool { return e.Code != "permission_denied" }) && len(list.Errors) == len(keys) {
 		return errPermissionDenied
 	}
-	if req.Quiet {
+	if quiet {
 		list.Deleted = []deletedItem{}
 	}
 	return c.json(http.StatusOK, list)
 }
 
-func (r *deleteRequest) keys() ([]string, error) {
-	switch {
-	case len(r.Objects) == 0:
-		return nil, refuse(errInvalidRequest, "objects is missing or empty")
-	case len(r.Objects) > maxDeletes:
-		return nil, refuse(errTooManyObjects, "The request names %d objects; the most is %d", len(r.Objects), maxDeletes)
+// parseDelete reads the keys to be deleted, and whether only failures are to be
+// told.
+func parseDelete(text []byte) (keys []string, quiet bool, err error) {
+	if n := longestList(text); n > maxDeletes {
+		return nil, false, refuse(errTooManyObjects, "The request names %d objects; the most is %d", n, maxDeletes)
 	}
-	keys := make([]string, 0, len(r.Objects))
-	for _, o := range r.Objects {
+	var req deleteRequest
+	if err := parseJSON(text, &req); err != nil {
+		return nil, false, err
+	}
+	if len(req.Objects) == 0 {
+		return nil, false, refuse(errInvalidRequest, "objects is missing or empty")
+	}
+	for _, o := range req.Objects {
 		if o.Key == nil {
-			return nil, refuse(errInvalidRequest, "An object has no key")
+			return nil, false, refuse(errInvalidRequest, "An object has no key")
 		}
 		keys = append(keys, *o.Key)
 	}
-	return keys, nil
+	return keys, req.Quiet, nil
 }
 
 // deleteKey deletes one object. Policies speak of keys, so each is judged.

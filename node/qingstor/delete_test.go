@@ -103,3 +103,22 @@ func TestDeleteMultipleAdmits(t *testing.T) {
 		t.Error(a.body)
 	}
 }
+
+func FuzzDelete(f *testing.F) {
+	f.Add([]byte(`{"quiet":true,"objects":[{"key":"a"},{"key":"\u00e9"}]}`))
+	f.Add([]byte(`{"quiet":null,"objects":[{"key":null}]}`))
+	f.Add([]byte(`{"objects":{}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		frugal(t, len(text), frugalBase+frugalDelete, func() { _, _, _ = parseDelete(text) })
+		keys, _, err := parseDelete(text)
+		if err != nil {
+			if row := rowOf(err); row.status != 400 {
+				t.Errorf("%q: %v is status %d", text, err, row.status)
+			}
+			return
+		}
+		if len(keys) == 0 || len(keys) > maxDeletes {
+			t.Errorf("%q: %d keys", text, len(keys))
+		}
+	})
+}

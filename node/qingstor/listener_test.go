@@ -2,6 +2,7 @@ package qingstor
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -174,4 +175,47 @@ func TestTCPClientThatTakesNothingIsGivenUp(t *testing.T) {
 	if err == nil {
 		t.Errorf("%d bytes were taken by nobody", n)
 	}
+}
+
+// Whatever net/http takes for a whole message ends where framing says it does,
+// and framing says the same however the bytes are cut.
+func FuzzFraming(f *testing.F) {
+	f.Add([]byte("PUT /a HTTP/1.1\r\nHost: h\r\ncontent-length:  3 \r\n\r\nabcGET / HTTP/1.0\r\n\r\n"), 7)
+	f.Add([]byte("PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\na\nc\r\n0\r\nT: v\r\n\r\nGET /b HTTP/1.1\r\n"), 40)
+	f.Add([]byte("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 1)
+	f.Add([]byte("GET / HTTP/1.1\r\nA: b\n\r\n"), 0)
+	f.Fuzz(func(t *testing.T, text []byte, cut int) {
+		frugal(t, len(text), frugalBase, func() { new(framing).scan(text) })
+		ends := map[int]bool{}
+		var byByte framing
+		passed := 0
+		for ; passed < len(text) && byByte.scan(text[passed:passed+1]) == 1; passed++ {
+			if byByte.state == inHead && byByte.lines == 0 && len(byByte.line) == 0 && !byByte.cr {
+				ends[passed+1] = true
+			}
+		}
+		cut = min(max(cut, 0), len(text))
+		var inTwo framing
+		n := inTwo.scan(text[:cut])
+		if n == cut {
+			n += inTwo.scan(text[cut:])
+		}
+		if (inTwo.err == nil) != (byByte.err == nil) || inTwo.inBody() != byByte.inBody() || byByte.err == nil && n != passed {
+			t.Fatalf("cut at %d: %d bytes, %v; byte by byte %d, %v", cut, n, inTwo.err, passed, byByte.err)
+		}
+		r := bytes.NewReader(text[:passed])
+		buffered := bufio.NewReader(r)
+		for {
+			req, err := http.ReadRequest(buffered)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(io.Discard, req.Body); err != nil {
+				return
+			}
+			if end := passed - r.Len() - buffered.Buffered(); !ends[end] {
+				t.Fatalf("a message ends at %d for net/http, which is no end: %v", end, ends)
+			}
+		}
+	})
 }

@@ -3,10 +3,13 @@ package qingstor
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"partstore/metadata"
 )
 
 // Every setting is set, shown, replaced and deleted; one that is not set is not
@@ -172,7 +175,7 @@ func TestLifecycleRulesBecomeReady(t *testing.T) {
 // Whatever a client sends as a setting is refused with a status of 400 or 501,
 // or kept in a form that is judged the same and shown.
 func FuzzSettings(f *testing.F) {
-	names := []string{"acl", "cors", "policy", "notification", "mirror", "logging", "replication", "versioning"}
+	names := []string{"acl", "cors", "policy", "notification", "mirror", "logging", "replication", "versioning", "lifecycle"}
 	for i, text := range []string{
 		`{"acl":[{"grantee":{"type":"user","id":"usr-1"},"permission":"READ"}]}`,
 		`{"cors_rules":[{"allowed_origin":"*","allowed_methods":["GET"]}]}`,
@@ -180,11 +183,15 @@ func FuzzSettings(f *testing.F) {
 		`{"notifications":[{"id":"1","event_types":["create_object"],"cloudfunc":"image"}]}`,
 		`{"source_site":"http://a.com"}`, `{"target_bucket":"logs-bucket","target_prefix":""}`,
 		`{"rules":[{"id":"1","status":"enabled","destination":{"bucket":"copy-bucket"}}]}`, `{"status":"SUSPENDED"}`,
+		`{"rule":[{"id":"e","status":"enabled","filter":{"prefix":"a"},"expiration":{"days":3}}]}`,
 	} {
 		f.Add(uint8(i), []byte(text))
 	}
+	registry := newMemory(testNow)
+	registry.buckets[testBucket] = metadata.Bucket{Name: testBucket, Owner: testOwner}
+	h := &handler{Config: Config{Registry: registry, Now: func() time.Time { return testNow }}}
 	f.Fuzz(func(t *testing.T, which uint8, text []byte) {
-		c := &call{handler: &handler{}}
+		c := &call{handler: h, r: httptest.NewRequestWithContext(t.Context(), "PUT", "/", nil)}
 		c.bucket.Name, c.bucket.Owner = testBucket, testOwner
 		setting := settings[names[int(which)%len(names)]]
 		frugal(t, len(text), frugalSettings, func() { _, _ = setting.check(c, text) })
