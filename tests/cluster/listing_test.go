@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"partstore/internal/qsclient"
@@ -228,5 +230,57 @@ func (l *listings) holds(what string, all, want []string) {
 		if _, found := slices.BinarySearch(all, w); !found {
 			l.T.Errorf("%s: %q is missing", what, w)
 		}
+	}
+}
+
+var listedFlag = flag.Int("list.objects", 100_000, "objects of BenchmarkListOverHTTP")
+
+// A page of a thousand common prefixes, and one of a thousand keys, as a client
+// gets it. The objects are copies of one.
+func BenchmarkListOverHTTP(b *testing.B) {
+	const leaves = 50
+	c := testcluster.Start(b, 3, smallScheme)
+	c.Must(c.Client(1).CreateBucket(b.Context(), bucket))
+	c.Must(c.Client(1).PutObject(b.Context(), bucket, "source", strings.NewReader("x"), 1))
+	var next atomic.Int64
+	var copiers sync.WaitGroup
+	for w := range 64 {
+		copiers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(*listedFlag) && !b.Failed(); i = next.Add(1) - 1 {
+				resp, err := c.Client(w%3+1).Do(b.Context(), qsclient.Request{
+					Method: http.MethodPut, Bucket: bucket, Key: fmt.Sprintf("tree%06d/leaf%06d", i/leaves, i%leaves),
+					Header: http.Header{"X-Qs-Copy-Source": {"/" + bucket + "/source"}},
+				})
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusCreated {
+					b.Errorf("copy: status %d", resp.StatusCode)
+				}
+			}
+		})
+	}
+	copiers.Wait()
+	for name, query := range map[string]url.Values{
+		"prefixes": {"limit": {"1000"}, "delimiter": {"/"}, "marker": {"tree000100/"}},
+		"keys":     {"limit": {"1000"}, "marker": {"tree000100/"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				resp, err := c.Client(2).Do(b.Context(), qsclient.Request{Method: http.MethodGet, Bucket: bucket, Query: query})
+				c.Must(err)
+				var page struct {
+					Keys           []struct{ Key string }
+					CommonPrefixes []string `json:"common_prefixes"`
+				}
+				c.Must(json.NewDecoder(resp.Body).Decode(&page))
+				c.Must(resp.Body.Close())
+				if n := len(page.Keys) + len(page.CommonPrefixes); n != 1000 {
+					b.Fatalf("a page of %d", n)
+				}
+			}
+		})
 	}
 }
