@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"go.uber.org/goleak"
 )
@@ -198,33 +200,37 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestContentIsTheSameFromEveryOffset(t *testing.T) {
-	c := content{seed: 42, size: 1000}
+	const size = 3*pageSize + 100
+	c := content{seed: 42, size: size}
 	whole, err := io.ReadAll(c.reader())
-	if err != nil || len(whole) != 1000 {
+	if err != nil || len(whole) != size {
 		t.Fatalf("read %d bytes, %v", len(whole), err)
 	}
 	for from := range whole {
-		for _, n := range []int{1, 7, 8, 9, 100} {
-			if n = min(n, len(whole)-from); n == 0 {
-				continue
-			}
-			got := make([]byte, n)
-			c.fill(got, int64(from))
-			if !bytes.Equal(got, whole[from:from+n]) {
-				t.Fatalf("fill(%d bytes, offset %d) differs from the whole", n, from)
+		for _, n := range []int{0, 1, 100, pageSize, pageSize + 1, size} {
+			n = min(n, size-from)
+			if got := slices.Concat(slices.Collect(c.pages(int64(from), int64(n)))...); !bytes.Equal(got, whole[from:from+n]) {
+				t.Fatalf("%d bytes from offset %d differ from the whole", n, from)
 			}
 		}
 	}
-	other := content{seed: 43, size: 1000}
-	if b, _ := io.ReadAll(other.reader()); bytes.Equal(b, whole) {
-		t.Error("two seeds give the same content")
+	if err := iotest.TestReader(c.reader(), whole); err != nil {
+		t.Error(err)
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(100) {
+		for page := range (content{seed: seed, size: 100 * pageSize}).pages(0, 100*pageSize) {
+			seen[string(page[:64])] = true
+		}
+	}
+	if len(seen) < 9_500 {
+		t.Errorf("%d of 10,000 pages differ", len(seen))
 	}
 }
 
 func TestVerifyFindsTheFirstWrongByte(t *testing.T) {
 	o := object{{seed: 1, size: 100}, {seed: 2, size: 0}, {seed: 3, size: 200_000}}
-	good := make([]byte, o.size())
-	o.fill(good, 0)
+	good := slices.Concat(slices.Collect(o.pages(0, o.size()))...)
 	for _, at := range []int{0, 99, 100, 70_000, 200_099} {
 		bad := bytes.Clone(good)
 		bad[at] ^= 0x80
