@@ -31,7 +31,7 @@ func TestRcloneSuites(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "backend", "all", "all.go"), []byte(rclonesBackends), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	list := exec.CommandContext(t.Context(), "go", "list", "-test", "-deps", "./backend/qingstor", "./fs/operations", "./fs/sync", "./vfs")
+	list := exec.CommandContext(t.Context(), "go", "list", "-test", "-deps", "./backend/qingstor", "./fs/operations", "./fs/sync", "./vfs", "./cmd/bisync")
 	list.Dir = dir
 	if out, err := list.CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: what rclone's tests are made of cannot be had here: %v\n%s", err, lastLines(string(out)))
@@ -51,6 +51,7 @@ func TestRcloneSuites(t *testing.T) {
 		{pkg: "fs/operations", least: 160, slow: true},
 		{pkg: "fs/sync", least: 100, slow: true},
 		{pkg: "vfs", least: 280, slow: true},
+		{pkg: "cmd/bisync", least: 6, slow: true},
 	} {
 		t.Run(s.pkg, func(t *testing.T) {
 			if s.slow && testing.Short() {
