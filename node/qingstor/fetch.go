@@ -2,6 +2,7 @@ package qingstor
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,14 +26,14 @@ func (c *call) fetchObject(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkReplaced(ctx); err != nil {
+		return err
+	}
 	body, err := c.fetch.open(ctx, source)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	if unmodifiedSince := c.r.Header.Get("X-Qs-Fetch-If-Unmodified-Since"); body.changedAfter(unmodifiedSince) {
-		return errPreconditionFailed
-	}
 	if body.size > metadata.MaxPartSize {
 		return ErrBodyTooLarge
 	}
@@ -47,6 +48,21 @@ func (c *call) fetchObject(ctx context.Context) error {
 	}
 	c.w.Header().Set("ETag", quoted(object.ETag))
 	return c.empty(http.StatusCreated)
+}
+
+// checkReplaced judges the one condition of a fetch. It is on the object that
+// will be replaced, not on the source, and does not hold where there is none.
+// What comes in while the source is read is not looked at again.
+func (c *call) checkReplaced(ctx context.Context) error {
+	date := c.r.Header.Get("X-Qs-Fetch-If-Unmodified-Since")
+	if _, err := http.ParseTime(date); err != nil {
+		return nil // as with other dates, one that cannot be read does not count
+	}
+	o, err := c.Registry.Object(ctx, c.bucket.Name, c.addr.key)
+	if errors.Is(err, metadata.ErrObjectNotFound) || err == nil && modifiedSince(date, o, false) {
+		return errPreconditionFailed
+	}
+	return err
 }
 
 // fetchURL reads where to fetch from: a URL, percent-encoded as a whole or not,

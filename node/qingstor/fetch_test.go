@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"partstore/metadata"
 )
 
 // fetching is a server that fetches from a loopback server as if 127.0.0.1 were
@@ -30,7 +32,6 @@ func fetch(source string, header ...string) request {
 }
 
 func TestFetchObject(t *testing.T) {
-	modified := time.Date(2015, 1, 2, 3, 4, 5, 0, time.UTC)
 	s, _, host := fetching(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" || r.Header.Get("Accept-Encoding") != "" {
 			t.Errorf("asked with %v", r.Header)
@@ -38,7 +39,6 @@ func TestFetchObject(t *testing.T) {
 		switch r.URL.Path {
 		case "/a b":
 			w.Header().Set("Content-Type", "text/x-test")
-			w.Header().Set("Last-Modified", modified.Format(http.TimeFormat))
 			_, _ = w.Write([]byte("hello " + r.URL.RawQuery))
 		case "/moved":
 			http.Redirect(w, r, "/a%20b?x=1", http.StatusFound)
@@ -66,9 +66,6 @@ func TestFetchObject(t *testing.T) {
 		}
 		s.must(t, request{method: "DELETE", target: "/mybucket/fetched"}, 204)
 	}
-	s.must(t, fetch(host+"/a%20b", "X-QS-Fetch-If-Unmodified-Since: "+modified.Format(http.TimeFormat)), 201)
-	s.must(t, request{method: "DELETE", target: "/mybucket/fetched"}, 204)
-	s.refuses(t, fetch(host+"/a%20b", "X-QS-Fetch-If-Unmodified-Since: "+modified.Add(-time.Second).Format(http.TimeFormat)), 412, "precondition_failed")
 	s.refuses(t, fetch(host+"/absent"), 404, "object_not_exists")
 	for _, path := range []string{"/error", "/unknown-length", "/cut", "/loop"} {
 		s.refuses(t, fetch(host+path), 503, "upstream_failed")
@@ -81,6 +78,32 @@ func TestFetchObject(t *testing.T) {
 	withBody.body = "x"
 	s.refuses(t, withBody, 400, "invalid_request")
 	s.must(t, request{method: "HEAD", target: "/mybucket/fetched"}, 404)
+}
+
+// The condition of a fetch is on what it replaces.
+func TestFetchCondition(t *testing.T) {
+	asked := 0
+	s, _, host := fetching(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.Header().Set("Last-Modified", testNow.Add(time.Hour).Format(http.TimeFormat)) // nobody's business
+		_, _ = w.Write([]byte("fetched"))
+	})
+	since := func(d time.Duration) request {
+		return fetch(host+"/", "X-QS-Fetch-If-Unmodified-Since: "+testNow.Add(d).Format(http.TimeFormat))
+	}
+	s.refuses(t, since(0), 412, "precondition_failed") // there is nothing to replace
+	s.must(t, request{method: "PUT", target: "/mybucket/fetched", body: "first"}, 201)
+	s.refuses(t, since(-time.Second), 412, "precondition_failed")
+	if a := s.must(t, request{method: "GET", target: "/mybucket/fetched"}, 200); a.body != "first" || asked > 0 {
+		t.Errorf("%q after a refusal, %d asked", a.body, asked)
+	}
+	s.must(t, since(0), 201)
+	if a := s.must(t, request{method: "GET", target: "/mybucket/fetched"}, 200); a.body != "fetched" {
+		t.Errorf("got %q", a.body)
+	}
+	s.must(t, fetch(host+"/", "X-QS-Fetch-If-Unmodified-Since: yesterday"), 201)
+	s.with(func() { s.broken = metadata.ErrUnavailable })
+	s.refuses(t, since(0), 503, "service_unavailable")
 }
 
 // Whatever a client names, nothing is asked but a named server at a public address.

@@ -200,13 +200,3 @@ func (b *fetched) Close() {
 	b.end()
 	_ = b.body.Close() // it is read, or of no more use
 }
-
-// changedAfter judges a date of the request by what the source says of itself.
-func (b *fetched) changedAfter(date string) bool {
-	since, err := http.ParseTime(date)
-	if err != nil {
-		return false
-	}
-	modified, err := http.ParseTime(b.header.Get("Last-Modified"))
-	return err == nil && modified.After(since)
-}
