@@ -59,7 +59,7 @@ func (c *call) decorate() error {
 		headers = splitHeaderList(c.r.Header.Get("Access-Control-Request-Headers"))
 	}
 	out := c.w.Header()
-	if l.Vary == "enabled" || l.Vary == "enable" {
+	if vary := strings.ToLower(l.Vary); vary == "enabled" || vary == "enable" {
 		out.Set("Vary", "Origin")
 	}
 	r, ok := l.rule(origin, method, headers)
@@ -115,7 +115,7 @@ func checkCORS(_ *call, text []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch l.Vary {
+	switch strings.ToLower(l.Vary) {
 	case "", "enabled", "enable", "disabled", "disable":
 	default:
 		return nil, refuse(errInvalidRequest, "The member resp_vary is neither enabled nor disabled")

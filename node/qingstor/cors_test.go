@@ -26,7 +26,7 @@ func TestCORS(t *testing.T) {
 	}
 	s.set(t, "cors", `{"cors_rules":[
 		{"allowed_origin":"http://*.a.com","allowed_methods":["GET","PUT"],"allowed_headers":["X-QS-*","content-type"],"expose_headers":["X-QS-Date","ETag"],"max_age_seconds":0},
-		{"allowed_origin":"*","allowed_methods":["*"]}],"resp_vary":"enabled"}`)
+		{"allowed_origin":"*","allowed_methods":["*"]}],"resp_vary":"Enabled"}`)
 	tests := []struct {
 		name, origin, method, headers string
 		want                          string // origin, methods, headers, expose, age

@@ -22,7 +22,7 @@ type deleteRequest struct {
 }
 
 type deleteList struct {
-	Deleted []deletedItem `json:"deleted"`
+	Deleted []deletedItem `json:"deleted,omitzero"` // nil: the client does not want to know
 	Errors  []deleteError `json:"errors"`
 }
 
@@ -62,7 +62,7 @@ func (c *call) deleteObjects(ctx context.Context) error {
 		return errPermissionDenied
 	}
 	if quiet {
-		list.Deleted = []deletedItem{}
+		list.Deleted = nil
 	}
 	return c.json(http.StatusOK, list)
 }
