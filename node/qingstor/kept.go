@@ -10,8 +10,11 @@ import (
 // Settings that are judged, kept and shown, and have no effect. What they would
 // do is done by nobody here; docs/compatibility.md says so.
 
-// maxKeptRules bounds the lists of these settings.
-const maxKeptRules = 1000
+// Bounds of these settings.
+const (
+	maxKeptRules     = 1000 // of any list
+	maxReplicationID = 255
+)
 
 type notifications struct {
 	List []notification `json:"notifications"`
@@ -117,12 +120,20 @@ func checkReplication(_ *call, text []byte) (any, error) {
 	}
 	ids := map[string]bool{}
 	prefixes := make([]string, 0, len(l.Rules))
-	for _, r := range l.Rules {
+	for i := range l.Rules {
+		r := &l.Rules[i]
+		if r.Status == "" {
+			r.Status = "ENABLED"
+		}
 		switch {
-		case r.ID == "" || ids[r.ID]:
-			return nil, refuse(errInvalidRequest, "Every rule needs an id of its own")
+		case r.ID == "" || len(r.ID) > maxReplicationID || ids[r.ID]:
+			return nil, refuse(errInvalidRequest, "Every rule needs an id of its own, of 1 to %d bytes", maxReplicationID)
 		case !isStatus(r.Status):
 			return nil, refuse(errInvalidRequest, "The status of a rule is neither enabled nor disabled")
+		case r.DeleteMarker != "" && !isStatus(r.DeleteMarker), r.SyncMarker != "" && !isStatus(r.SyncMarker):
+			return nil, refuse(errInvalidRequest, "A marker of a rule is neither enabled nor disabled")
+		case !slices.Contains([]string{"", standardClass, "STANDARD_IA"}, strings.ToUpper(r.Destination.StorageClass)):
+			return nil, refuse(errInvalidRequest, "The storage_class of a rule is neither STANDARD nor STANDARD_IA")
 		case !validBucketName(r.Destination.Bucket) || r.Destination.Bucket != l.Rules[0].Destination.Bucket:
 			return nil, refuse(errInvalidRequest, "All rules have one destination bucket")
 		}
