@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// cluster is six processes and what clients know of them.
+// cluster is processes, six or seven, and what clients know of them.
 type cluster struct {
 	*processes.Cluster
 	t    *testing.T
@@ -67,11 +67,17 @@ type cluster struct {
 // drives and elections, so tests run side by side.
 func start(t *testing.T) *cluster {
 	t.Helper()
+	return startNodes(t, 6)
+}
+
+// startNodes is start with so many processes, and more in their environment.
+func startNodes(t *testing.T, nodes int, env ...string) *cluster {
+	t.Helper()
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	dir := t.TempDir()
-	running, err := processes.Start(ctx, processes.Config{Partd: partd, Dir: dir})
+	running, err := processes.Start(ctx, processes.Config{Partd: partd, Dir: dir, Nodes: nodes, Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
