@@ -43,7 +43,6 @@ func drainAmongKills(t *testing.T, rnd *rand.Rand) {
 		return cmd
 	}
 	command := begin()
-	ended := false // the last command, with the status that says that all is done
 	victims := []string{"the command", "the leader", "the drained node", "a target"}
 	for _, which := range rnd.Perm(len(victims)) {
 		time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
@@ -53,20 +52,16 @@ func drainAmongKills(t *testing.T, rnd *rand.Rand) {
 			command = begin()
 			continue
 		}
-		victim := []int{0, c.leaderNow(through), drained, 1 + order[2+rnd.IntN(len(order)-2)]}[which]
+		victim := []int{0, c.withRole(admin.RoleLeader), drained, 1 + order[2+rnd.IntN(len(order)-2)]}[which]
 		t.Logf("%s, node%d, is killed with %d slots left to drain", victims[which], victim, c.leftOn(through, name))
 		c.must(c.Kill(victim))
 		time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
 		c.must(c.Start(victim))
 		c.ready()
 	}
-	for deadline := time.Now().Add(2 * patience); !ended; {
-		ended = command.Wait() == nil
-		if !ended && time.Now().After(deadline) {
+	for deadline := time.Now().Add(2 * patience); command.Wait() != nil; command = begin() { // it met a node that was killed, or an election
+		if time.Now().After(deadline) {
 			t.Fatalf("not drained within %s\n%s", 2*patience, c.nodes().Describe())
-		}
-		if !ended { // it met a node that was killed, or an election
-			command = begin()
 		}
 	}
 	dir := c.DataDir(drained)
@@ -109,27 +104,4 @@ func (c *cluster) leftOn(through int, name string) int {
 		}
 	}
 	return -1
-}
-
-// leaderNow is the node that leads, as a node believes.
-func (c *cluster) leaderNow(through int) (leader int) {
-	c.t.Helper()
-	c.eventually("a leader", func() error {
-		client, err := c.Admin(through)
-		if err != nil {
-			return err
-		}
-		list, err := client.Nodes(c.t.Context())
-		if err != nil {
-			return err
-		}
-		for _, n := range list.Nodes {
-			if n.Role == admin.RoleLeader {
-				_, err := fmt.Sscanf(n.Name, "node%d", &leader)
-				return err
-			}
-		}
-		return fmt.Errorf("no node of %d leads", len(list.Nodes))
-	})
-	return leader
 }
