@@ -18,6 +18,7 @@ import (
 
 	"partstore/internal/qsclient"
 	"partstore/internal/testcluster"
+	"partstore/internal/testrand"
 )
 
 // listings walks lists of objects, uploads and parts, each page through another
@@ -40,7 +41,7 @@ func TestListingsAreCompleteUnderWrites(t *testing.T) {
 	for w := range 4 {
 		writers.Go(func() { l.churn(ctx, w) })
 	}
-	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	rng := testrand.New(t)
 	for range 40 {
 		limit := 1 + rng.IntN(30)
 		l.walkObjects(rng, limit)
