@@ -51,6 +51,7 @@ func (t *transport) toMainLoop(rpc raft.RPC) {
 		rpc.Respond(nil, errLaterTerm)
 		return
 	}
+	t.hideCandidate(rpc.Command)
 	select {
 	case t.toRaft <- rpc:
 	case <-t.done:

@@ -366,6 +366,41 @@ func TestAVoteThatIsBeingTakenElectsTheNextLeader(t *testing.T) {
 	}
 }
 
+// A voter that was away while others were given and lost votes elects the next
+// leader, though by what it knows that one has no vote, or is no member.
+func TestAVoterThatWasAwayElectsWhomItDoesNotKnow(t *testing.T) {
+	for _, knows := range []string{"a member without a vote", "no member"} {
+		t.Run(knows, func(t *testing.T) {
+			c := newCluster(t, 3, nil)
+			stock(t, c.nodes[0])
+			lead := c.leader()
+			away := c.voterExcept(lead)
+			replaced := c.voterExcept(lead, away)
+			leave := func() { c.net.separate(lead.id, away.id, cutAll) }
+			if knows == "no member" {
+				leave()
+			}
+			next := c.join()
+			leave()
+			if err := c.change(lead, MembersChange{Verb: MembersReplace, Node: replaced.id, By: next.id}); err != nil {
+				t.Fatalf("change: %v", err)
+			}
+			c.eventually("two changes, on the node that leads next", func() bool {
+				voters := next.voterIDs()
+				return slices.Contains(voters, next.id) && !slices.Contains(voters, replaced.id)
+			})
+			if voters := away.voterIDs(); !slices.Contains(voters, replaced.id) || slices.Contains(voters, next.id) {
+				t.Fatalf("the voter that was away knows of %v; the test shows nothing", voters)
+			}
+			c.net.isolate(replaced.id, cutAll)
+			c.net.isolate(lead.id, cutAll)
+			if _, err := c.leader(lead, replaced).Bucket(t.Context(), "b"); err != nil {
+				t.Errorf("look-up at the next leader = %v", err)
+			}
+		})
+	}
+}
+
 func loseLeaderAtStep(t *testing.T, decide func(*cluster, *testNode) MembersChange, at int, crash bool) {
 	var armed, step atomic.Int32
 	lost := make(chan layout.NodeID, 1)

@@ -22,7 +22,7 @@ func TestAnEndedPipelineBlocksNobody(t *testing.T) {
 			inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 				Stream: newStreams(owner{server: server{h.node, 1}}, virtualStreams{network, h}), MaxPool: 1, Timeout: time.Second, Logger: newRaftLogger(testLogger()),
 			})
-			return h.node, newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return false }, neverStuck, nil)
+			return h.node, newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return false }, neverStuck, nil, nil)
 		}
 		_, leader := open()
 		node, follower := open()

@@ -130,7 +130,7 @@ func TestPitfallNonVotersConfirmNothing(t *testing.T) {
 	})
 }
 
-func (p *process) voterIDs() (ids []layout.NodeID) {
+func (p *Raft) voterIDs() (ids []layout.NodeID) {
 	for _, s := range p.servers() {
 		if s.Suffrage == raft.Voter {
 			ids = append(ids, nodeOf(s.ID))

@@ -132,7 +132,7 @@ func (r *Raft) start(log *checkedLog, votes *voteStore) error {
 		Logger:  logger,
 	})
 	network.TimeoutScale = snapshotTimeoutScale
-	r.transport = newTransport(r.ctx, network, votes, r.bringsUp, r.stuck, r.commitIndex)
+	r.transport = newTransport(r.ctx, network, votes, r.bringsUp, r.stuck, r.commitIndex, r.latestServers)
 	r.raft, err = raft.NewRaft(r.raftConfig(), r.fsm, entries, votes, r.snapshots, r.transport)
 	if err != nil {
 		return errors.Join(err, r.transport.Close())

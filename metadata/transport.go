@@ -31,8 +31,9 @@ type networkTransport interface {
 // its main loop, which might hand over, waits in the append.
 //
 // It also keeps from a voter that it loses its vote until that is certain (see
-// hold), and keeps heartbeats from changing the term and entries from coming in
-// another than theirs (see heartbeat.go).
+// hold), keeps heartbeats from changing the term and entries from coming in
+// another than theirs (see heartbeat.go), and lets voters elect whom they do not
+// know (see ballot.go).
 type transport struct {
 	networkTransport
 	votes *voteStore
@@ -48,6 +49,9 @@ type transport struct {
 	// committed is the index up to which this node knows entries to be.
 	committed func() uint64
 
+	// servers are those of the latest configuration here.
+	servers func() []raft.Server
+
 	consumer   func() <-chan raft.RPC
 	toRaft     chan raft.RPC
 	done       chan struct{} // closed by Close
@@ -58,9 +62,9 @@ type transport struct {
 	reached map[raft.ServerID]chan struct{} // closed by the next heartbeat that arrives
 }
 
-func newTransport(ctx context.Context, inner networkTransport, votes *voteStore, worthWhile func(uint64, raft.ServerID) bool, stuck func() bool, committed func() uint64) *transport {
+func newTransport(ctx context.Context, inner networkTransport, votes *voteStore, worthWhile func(uint64, raft.ServerID) bool, stuck func() bool, committed func() uint64, servers func() []raft.Server) *transport {
 	t := &transport{
-		networkTransport: inner, votes: votes, ctx: ctx, worthWhile: worthWhile, stuck: stuck, committed: committed,
+		networkTransport: inner, votes: votes, ctx: ctx, worthWhile: worthWhile, stuck: stuck, committed: committed, servers: servers,
 		toRaft: make(chan raft.RPC), done: make(chan struct{}), reached: map[raft.ServerID]chan struct{}{},
 	}
 	t.consumer, t.close = sync.OnceValue(t.consume), sync.OnceValue(t.end)
@@ -221,5 +225,15 @@ func (r *Raft) commitIndex() uint64 {
 		return r.raft.CommitIndex()
 	default:
 		return 0
+	}
+}
+
+// latestServers are those of servers, none before there are any.
+func (r *Raft) latestServers() []raft.Server {
+	select {
+	case <-r.started:
+		return r.servers()
+	default:
+		return nil
 	}
 }

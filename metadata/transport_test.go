@@ -37,7 +37,7 @@ func TestAMemberThatReturnsIsBroughtUpToDateAtOnce(t *testing.T) {
 		const member, away = raft.ServerID("member"), 10 * time.Minute
 		inner := &remoteMember{}
 		inner.away.Store(true)
-		tr := newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return true }, neverStuck, nil)
+		tr := newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return true }, neverStuck, nil, nil)
 		beat := func() error {
 			return tr.AppendEntries(member, "", &raft.AppendEntriesRequest{Term: 1}, nil)
 		}
@@ -81,7 +81,7 @@ func TestPatienceEndsWithTheLeadership(t *testing.T) {
 		leads.Store(true)
 		inner := &remoteMember{}
 		inner.away.Store(true)
-		tr := newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return leads.Load() }, neverStuck, nil)
+		tr := newTransport(t.Context(), inner, nil, func(uint64, raft.ServerID) bool { return leads.Load() }, neverStuck, nil, nil)
 		time.AfterFunc(time.Minute, func() { leads.Store(false) })
 		err := tr.AppendEntries("member", "", &raft.AppendEntriesRequest{Term: 1, PrevLogEntry: 7}, nil)
 		if !errors.Is(err, errAway) {

@@ -97,6 +97,11 @@ var mutants = []mutant{
 		new:   "	for false && t.committed() < index {",
 		tests: "TestAVoteThatIsBeingTakenElectsTheNextLeader",
 	}, {
+		name: "a voter elects only whom it knows", file: "heartbeat.go",
+		old:   "	t.hideCandidate(rpc.Command)\n",
+		new:   "",
+		tests: "TestAVoterThatWasAwayElectsWhomItDoesNotKnow",
+	}, {
 		name: "a heartbeat changes the term", file: "heartbeat.go",
 		old:   "		if ok && t.votes.inTerm(beat.Term, func() { answer(rpc) }) {",
 		new:   "		if answer(rpc); ok && beat != nil {",
