@@ -84,6 +84,9 @@ func TestRepairPolicy(t *testing.T) {
 		{RepairChange{Verb: RepairPause}, RepairPolicy{Paused: true, Bandwidth: 5 << 20}, 2},
 		{RepairChange{Verb: RepairThrottle}, RepairPolicy{Paused: true}, 3},
 		{RepairChange{Verb: RepairResume}, RepairPolicy{}, 4},
+		{RepairChange{Verb: RepairThrottleTotal, Bandwidth: 9 << 20}, RepairPolicy{Total: 9 << 20}, 5},
+		{RepairChange{Verb: RepairThrottle, Bandwidth: 7}, RepairPolicy{Total: 9 << 20, Bandwidth: 7}, 6},
+		{RepairChange{Verb: RepairThrottleTotal}, RepairPolicy{Bandwidth: 7}, 7},
 	} {
 		step.change.Node = testNodeID(1)
 		x := &changeRepair{Request: testRequest(uint64(10 + n)), Change: step.change}
@@ -100,6 +103,50 @@ func TestRepairPolicy(t *testing.T) {
 	}
 	b.want(&changeRepair{Request: testRequest(90), Change: RepairChange{}}, ErrInvalid)
 	b.want(&changeRepair{Request: testRequest(91), Change: RepairChange{Verb: RepairThrottle, Bandwidth: MaxRepairBandwidth + 1}}, ErrInvalid)
+	b.want(&changeRepair{Request: testRequest(92), Change: RepairChange{Verb: RepairThrottleTotal, Bandwidth: MaxRepairBandwidth + 1}}, ErrInvalid)
+}
+
+// A policy without a total is written as it was before there was one.
+func TestPolicyWithoutTotalIsStable(t *testing.T) {
+	for _, row := range []struct {
+		bytes  string
+		policy RepairPolicy
+	}{
+		{"\x01\x05", RepairPolicy{Paused: true, Bandwidth: 5}},
+		{"\x00\x05\x07", RepairPolicy{Bandwidth: 5, Total: 7}},
+	} {
+		got, err := encodeValue(row.policy.code)
+		var back RepairPolicy
+		if err != nil || string(got) != row.bytes || decodeValue([]byte(row.bytes), back.code) != nil || back != row.policy {
+			t.Errorf("%+v is %x, %v, and %x is %+v", row.policy, got, err, row.bytes, back)
+		}
+	}
+	if err := decodeValue([]byte("\x00\x05\x00"), new(RepairPolicy).code); err == nil {
+		t.Error("a total of 0 has two forms")
+	}
+}
+
+// A node moves its share of the total, and never more than its own bound.
+func TestTotalIsShared(t *testing.T) {
+	for _, tc := range []struct {
+		policy RepairPolicy
+		nodes  int
+		want   int64
+	}{
+		{RepairPolicy{}, 6, 100},
+		{RepairPolicy{Bandwidth: 300}, 6, 300},
+		{RepairPolicy{Total: 240}, 6, 40},
+		{RepairPolicy{Total: 240}, 4, 60},
+		{RepairPolicy{Total: 6000}, 6, 100},
+		{RepairPolicy{Total: 6000, Bandwidth: 30}, 6, 30},
+		{RepairPolicy{Total: 60, Bandwidth: 30}, 6, 10},
+		{RepairPolicy{Total: 5}, 6, 1},
+		{RepairPolicy{Total: 60}, 0, 60},
+	} {
+		if got := tc.policy.BandwidthOr(100, tc.nodes); got != tc.want {
+			t.Errorf("%+v on %d nodes: %d, want %d", tc.policy, tc.nodes, got, tc.want)
+		}
+	}
 }
 
 // What is decided about a store is an event by itself.

@@ -89,7 +89,9 @@ func (o operator) Repair(context.Context) (admin.RepairPolicy, error) {
 		return admin.RepairPolicy{}, errStarting
 	}
 	p, err := o.n.registry.RepairPolicy()
-	return admin.RepairPolicy{Paused: p.Paused, BytesPerSecond: p.Bandwidth}, err
+	return admin.RepairPolicy{
+		Paused: p.Paused, BytesPerSecond: p.Bandwidth, TotalBytesPerSecond: p.Total, Nodes: o.n.currentView().Holding(),
+	}, err
 }
 
 // ChangeRepair implements admin.Service.

@@ -122,8 +122,9 @@ func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.Stor
 	if err != nil {
 		return plan, err
 	}
-	bandwidth := policy.BandwidthOr(int64(n.cfg.HealBandwidth)) // of each node, if all are configured like this one
-	plan.Seconds = moved / (bandwidth * int64(max(plan.Targets, 1)))
+	targets := max(plan.Targets, 1)
+	bandwidth := policy.BandwidthOr(int64(n.cfg.HealBandwidth), targets) // of each node, if all are configured like this one
+	plan.Seconds = moved / (bandwidth * int64(targets))
 	switch {
 	case plan.Slots == 0:
 	case plan.Targets < t.Scheme.Total():

@@ -203,6 +203,8 @@ func (f *fakeCluster) ChangeRepair(_ context.Context, verb metadata.RepairVerb, 
 	switch verb {
 	case metadata.RepairThrottle:
 		f.policy.BytesPerSecond = bytesPerSecond
+	case metadata.RepairThrottleTotal:
+		f.policy.TotalBytesPerSecond, f.policy.Nodes = bytesPerSecond, 5
 	default:
 		f.policy.Paused = verb == metadata.RepairPause
 	}
@@ -305,6 +307,9 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 		{"resume", sound, "repair resume", 0, []string{"goes on"}},
 		{"repair, throttled", sound, "repair status", 0, []string{"at most 20.0 MiB a second", "node1"}},
 		{"repair, in JSON", sound, "repair status -o json", 0, []string{`"bytes_per_second": 20971520`, `"paused": false`}},
+		{"throttle all", sound, "repair throttle --total 100MiB/s", 0, []string{"All nodes together", "100.0 MiB a second"}},
+		{"repair, all throttled", sound, "repair status", 0, []string{"at most 20.0 MiB a second", "together move at most 100.0 MiB a second", "20.0 MiB for each of 5"}},
+		{"throttle all no more", sound, "repair throttle 0 --total", 0, []string{"bounded no more"}},
 		{"throttle no more", sound, "repair throttle 0", 0, []string{"as fast as it is configured to"}},
 		{"throttle too much", sound, "repair throttle 99999999GiB", 2, []string{"usage"}},
 		{"throttle to words", sound, "repair throttle slow", 2, []string{"usage"}},

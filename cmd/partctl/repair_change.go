@@ -39,18 +39,28 @@ func newRepairResume(e *env) *cobra.Command {
 }
 
 func newRepairThrottle(e *env) *cobra.Command {
-	return &cobra.Command{
+	var total bool
+	cmd := &cobra.Command{
 		Use:   "throttle BYTES/s",
-		Short: "Bound what each node moves to heal",
+		Short: "Bound what is moved to heal",
 		Long: `Throttle bounds how many bytes a second each node moves to heal, what it reads
-for that included, in place of its heal_bandwidth. KiB, MiB and GiB are
-understood; 0 takes the bound back.`,
-		Example: "  partctl repair throttle 20MiB/s",
+for that included, in place of its heal_bandwidth. With --total it bounds what
+all nodes move together: each that holds slots gets an equal share, and moves no
+more than that and its own bound. KiB, MiB and GiB are understood; 0 takes a
+bound back.`,
+		Example: "  partctl repair throttle 20MiB/s\n  partctl repair throttle --total 100MiB/s",
 		Args:    exactly("BYTES/s"),
 		RunE: e.runs(func(ctx context.Context, c *admin.Client, args []string) error {
 			n, err := parseRate(args[0])
 			if err != nil {
 				return err
+			}
+			if total {
+				text := fmt.Sprintf("All nodes together move at most %s a second to heal.", size(int64(n)))
+				if n == 0 {
+					text = "What all nodes move together is bounded no more."
+				}
+				return e.changeRepair(ctx, c, metadata.RepairThrottleTotal, n, text)
 			}
 			text := fmt.Sprintf("Each node moves at most %s a second to heal.", size(int64(n)))
 			if n == 0 {
@@ -59,6 +69,8 @@ understood; 0 takes the bound back.`,
 			return e.changeRepair(ctx, c, metadata.RepairThrottle, n, text)
 		}),
 	}
+	cmd.Flags().BoolVar(&total, "total", false, "bound all nodes together")
+	return cmd
 }
 
 func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.RepairVerb, bytesPerSecond uint64, text string) error {

@@ -50,11 +50,14 @@ func (e *env) repairStatus(ctx context.Context, c *admin.Client) error {
 		nodes[i] = nodeHeal{n.Ref(), n.Heal}
 	}
 	return e.print(repairState{policy, nodes}, func(w io.Writer) {
-		switch {
-		case policy.Paused:
+		if policy.Paused {
 			fmt.Fprintln(w, "Healing is paused.")
-		case policy.BytesPerSecond > 0:
+		}
+		if policy.BytesPerSecond > 0 {
 			fmt.Fprintf(w, "Each node moves at most %s a second.\n", size(int64(policy.BytesPerSecond)))
+		}
+		if total := int64(policy.TotalBytesPerSecond); total > 0 {
+			fmt.Fprintf(w, "All nodes together move at most %s a second, which is %s for each of %d.\n", size(total), size(total/int64(max(1, policy.Nodes))), policy.Nodes)
 		}
 		t := newTable(w, "NODE", "CHUNKS", "REBUILT", "RECORDED", "NOT HEALED", "NARROW", "REBUILT SINCE START", "WIDENED", "COPIED", "SLOTS SETTLED", "LET GO")
 		for _, n := range nodes {

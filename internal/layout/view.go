@@ -69,5 +69,16 @@ func (v *View) Group(id GroupID) (Group, bool) {
 	return v.Groups[id], true
 }
 
+// Holding counts the nodes whose stores hold slots.
+func (v *View) Holding() int {
+	nodes := map[NodeID]bool{}
+	for _, g := range v.Groups {
+		for _, s := range g.Slots {
+			nodes[v.Stores[s].Node] = true
+		}
+	}
+	return len(nodes)
+}
+
 // Up reports whether the View believes the store is up.
 func (v *View) Up(s StoreID) bool { return v.Stores[s].Up }

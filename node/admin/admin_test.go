@@ -166,7 +166,7 @@ func TestClientGetsWhatTheServiceSays(t *testing.T) {
 			{Sequence: 8, Time: created, AgeSeconds: 1.5, RegistryMillis: 1 << 40, Kind: metadata.EventStoreFenced, Node: &self, Store: &layout.StoreID{4}, Reason: "ü"},
 			{Sequence: 9, Kind: metadata.EventHealClear},
 		},
-		policy: admin.RepairPolicy{Paused: true, BytesPerSecond: 1 << 40},
+		policy: admin.RepairPolicy{Paused: true, BytesPerSecond: 1 << 40, TotalBytesPerSecond: 1 << 39, Nodes: 6},
 		member: admin.MemberList{Version: 7, Settled: true, Members: []admin.Member{
 			{NodeRef: self, Role: admin.RoleVoter, Wish: "vote", Alive: true, AppliedIndex: &applied},
 		}},
@@ -227,7 +227,7 @@ func TestClientGetsWhatTheServiceSays(t *testing.T) {
 	same(t, "Events asked for", f.asked, nil, any(17))
 	policy, err := client.Repair(ctx)
 	same(t, "Repair", policy, err, f.policy)
-	for verb, want := range map[metadata.RepairVerb]uint64{metadata.RepairPause: 0, metadata.RepairResume: 0, metadata.RepairThrottle: 1 << 30} {
+	for verb, want := range map[metadata.RepairVerb]uint64{metadata.RepairPause: 0, metadata.RepairResume: 0, metadata.RepairThrottle: 1 << 30, metadata.RepairThrottleTotal: 1 << 30} {
 		same(t, "ChangeRepair", nil, client.ChangeRepair(ctx, verb, 1<<30), any(nil))
 		same(t, "ChangeRepair asked for", f.asked, nil, any([2]uint64{uint64(verb), want}))
 	}

@@ -37,8 +37,10 @@ const (
 
 // RepairPolicy is what operators want of healing on all nodes.
 type RepairPolicy struct {
-	Paused         bool   `json:"paused"`
-	BytesPerSecond uint64 `json:"bytes_per_second"` // on each node; 0: what each is configured for
+	Paused              bool   `json:"paused"`
+	BytesPerSecond      uint64 `json:"bytes_per_second"`       // on each node; 0: what each is configured for
+	TotalBytesPerSecond uint64 `json:"total_bytes_per_second"` // on all nodes together; 0: no bound
+	Nodes               int    `json:"healing_nodes"`          // that hold slots, and share the total alike
 }
 
 func (h *handler) events(r *http.Request) (any, error) {
@@ -58,9 +60,15 @@ func (h *handler) repair(r *http.Request) (any, error) { return h.service.Repair
 
 // repairVerbs are the verbs by their names on the wire.
 var repairVerbs = map[string]metadata.RepairVerb{
-	metadata.RepairPause.String():    metadata.RepairPause,
-	metadata.RepairResume.String():   metadata.RepairResume,
-	metadata.RepairThrottle.String(): metadata.RepairThrottle,
+	metadata.RepairPause.String():         metadata.RepairPause,
+	metadata.RepairResume.String():        metadata.RepairResume,
+	metadata.RepairThrottle.String():      metadata.RepairThrottle,
+	metadata.RepairThrottleTotal.String(): metadata.RepairThrottleTotal,
+}
+
+// throttles reports whether a verb takes a bandwidth.
+func throttles(v metadata.RepairVerb) bool {
+	return v == metadata.RepairThrottle || v == metadata.RepairThrottleTotal
 }
 
 func (h *handler) changeRepair(r *http.Request) (any, error) {
@@ -70,7 +78,7 @@ func (h *handler) changeRepair(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: verb %q", ErrInvalid, q.Get("verb"))
 	}
 	var bandwidth uint64
-	if verb == metadata.RepairThrottle {
+	if throttles(verb) {
 		var err error
 		if bandwidth, err = strconv.ParseUint(q.Get("bytes_per_second"), 10, 64); err != nil || bandwidth > metadata.MaxRepairBandwidth {
 			return nil, fmt.Errorf("%w: bytes_per_second %q is not within 0 to %d", ErrInvalid, q.Get("bytes_per_second"), uint64(metadata.MaxRepairBandwidth))
@@ -95,7 +103,7 @@ func (c *Client) Repair(ctx context.Context) (p RepairPolicy, err error) {
 // is that of a throttle.
 func (c *Client) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
 	v := url.Values{"verb": {verb.String()}}
-	if verb == metadata.RepairThrottle {
+	if throttles(verb) {
 		v.Set("bytes_per_second", strconv.FormatUint(bytesPerSecond, 10))
 	}
 	return c.call(ctx, http.MethodPost, "/v1/repair", v, nil)

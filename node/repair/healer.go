@@ -336,7 +336,7 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 func (h *Healer) takes(moved int64) time.Duration {
 	bandwidth := h.cfg.Bandwidth
 	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
-		bandwidth = p.BandwidthOr(bandwidth)
+		bandwidth = p.BandwidthOr(bandwidth, h.cfg.View().Holding())
 	}
 	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
 }

@@ -120,7 +120,7 @@ func newHealBench(t *testing.T) *healBench {
 	for i := range b.scheme.Total() {
 		b.stores = append(b.stores, &sickStore{Replacer: chunkstore.NewMemory(), t: t, corrupt: map[layout.ChunkID]bool{}})
 		group.Slots = append(group.Slots, storeID(i))
-		b.view.Stores[storeID(i)] = layout.StoreState{ID: storeID(i), Alive: true}
+		b.view.Stores[storeID(i)] = layout.StoreState{ID: storeID(i), Node: layout.NodeID{byte(i)}, Alive: true}
 	}
 	b.view.Groups = []layout.Group{group}
 	return b

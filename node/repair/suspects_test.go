@@ -119,6 +119,16 @@ func TestPolicyIsFollowed(t *testing.T) {
 			t.Errorf("at 1,000 bytes a second a chunk of %d takes %s, want %s", size, got, want)
 		}
 	}
+	b.policy.Total = 3000 // for six nodes, of which each moves up to 1,000
+	if got, want := h.takes(1000), 2*time.Second; got != want {
+		t.Errorf("at a sixth of 3,000 bytes a second 1,000 take %s, want %s", got, want)
+	}
+	gone := b.view.Groups[0].Slots[5]
+	b.view.Groups[0].Slots[5] = b.view.Groups[0].Slots[4]
+	if got := h.takes(3000); got != 5*time.Second {
+		t.Errorf("at a fifth of 3,000 bytes a second 3,000 take %s", got)
+	}
+	b.view.Groups[0].Slots[5] = gone
 }
 
 // Events are told when something changes, not with every pass.
