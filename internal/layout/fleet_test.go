@@ -65,7 +65,7 @@ func TestMovementIsMinimal(t *testing.T) {
 			if slot < 0 {
 				continue
 			}
-			to, ok := f.Successor(Holdings(groups), groups[i], uint8(slot))
+			to, ok := f.Plan(groups).Successor(GroupID(i), uint8(slot))
 			if !ok {
 				t.Fatalf("nobody takes slot %d of group %d", slot, i)
 			}
@@ -120,10 +120,10 @@ func TestNobodyTakesASlotWithoutAFreeNode(t *testing.T) {
 	second := Candidate{Store: NewStoreID(), Node: f.Takers[0].Node, Zone: "a", CapacityBytes: 1 << 40}
 	f.Takers, f.Places[second.Store] = append(f.Takers, second), second
 	of := func(c Candidate) uint8 { return uint8(slices.Index(groups[0].Slots, c.Store)) }
-	if to, ok := f.Successor(Holdings(groups), groups[0], of(f.Takers[1])); ok {
+	if to, ok := f.Plan(groups).Successor(0, of(f.Takers[1])); ok {
 		t.Errorf("store %s takes a slot beside another of its node", to)
 	}
-	if to, ok := f.Successor(Holdings(groups), groups[0], of(f.Takers[0])); !ok || to != second.Store {
+	if to, ok := f.Plan(groups).Successor(0, of(f.Takers[0])); !ok || to != second.Store {
 		t.Errorf("the other store of the node does not take its slot: %s, %t", to, ok)
 	}
 }
@@ -154,7 +154,7 @@ func TestStoresOfANodeShareItsSlots(t *testing.T) {
 			f.Takers = slices.DeleteFunc(f.Takers, func(c Candidate) bool { return c == lost })
 			for i := range groups {
 				if slot := slices.Index(groups[i].Slots, lost.Store); slot >= 0 {
-					if to, ok := f.Successor(Holdings(groups), groups[i], uint8(slot)); ok {
+					if to, ok := f.Plan(groups).Successor(GroupID(i), uint8(slot)); ok {
 						groups[i].Slots = slices.Clone(groups[i].Slots)
 						groups[i].Slots[slot] = to
 					}
@@ -201,14 +201,14 @@ func TestASlotKeepsOffTheChunksOfAnother(t *testing.T) {
 	f.Takers = []Candidate{second, f.Takers[7]}
 	g.Moves = make([]Move, 6)
 	g.Moves[0] = Move{Former: former.Store, Epoch: 2}
-	if to, ok := f.Successor(nil, g, 1); !ok || to != f.Takers[1].Store {
+	if to, ok := f.Plan([]Group{g}).Successor(0, 1); !ok || to != f.Takers[1].Store {
 		t.Errorf("slot 1 goes to %s, %t; the other node is free", to, ok)
 	}
-	if to, ok := f.Successor(nil, g, 0); !ok || to != second.Store {
+	if to, ok := f.Plan([]Group{g}).Successor(0, 0); !ok || to != second.Store {
 		t.Errorf("slot 0 goes to %s, %t; its own chunks are there", to, ok)
 	}
 	f.Takers = f.Takers[:1]
-	if to, ok := f.Successor(nil, g, 1); !ok || to != second.Store {
+	if to, ok := f.Plan([]Group{g}).Successor(0, 1); !ok || to != second.Store {
 		t.Errorf("slot 1 goes to %s, %t; there is one node only", to, ok)
 	}
 }

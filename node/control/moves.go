@@ -71,15 +71,12 @@ func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlo
 		)
 	})
 	f := c.fleet(t)
-	var held map[layout.StoreID]int
-	if len(wishes) > 0 {
-		held = layout.Holdings(t.Groups)
-	}
+	plan := f.Plan(t.Groups)
 	for _, w := range wishes {
 		if w.state < metadata.DutyOut && underWay >= c.cfg.Moves {
 			break
 		}
-		if to, ok := f.Successor(held, w.group, w.slot); ok {
+		if to, ok := plan.Successor(w.group.ID, w.slot); ok {
 			return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, true
 		}
 	}
@@ -90,7 +87,7 @@ func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlo
 	if c.balanced == now {
 		return metadata.MoveSlot{}, false
 	}
-	change, ok := f.Balance(t.Groups)
+	change, ok := plan.Balance()
 	if !ok {
 		c.balanced = now
 	}
