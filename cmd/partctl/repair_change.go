@@ -82,15 +82,21 @@ func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.R
 
 // parseRate reads bytes a second.
 func parseRate(s string) (uint64, error) {
-	number, shift := strings.TrimSuffix(s, "/s"), 0
-	for i, unit := range []string{"KiB", "MiB", "GiB"} {
-		if n, found := strings.CutSuffix(number, unit); found {
-			number, shift = n, 10*(i+1)
-		}
-	}
-	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || bits.Len64(n)+shift > 64 || n<<shift > metadata.MaxRepairBandwidth {
+	n, ok := parseBytes(strings.TrimSuffix(s, "/s"))
+	if !ok || n > metadata.MaxRepairBandwidth {
 		return 0, fmt.Errorf("%w: %q is no number of bytes a second up to %s", errUsage, s, size(metadata.MaxRepairBandwidth))
 	}
-	return n << shift, nil
+	return n, nil
+}
+
+// parseBytes reads a number of bytes, perhaps with a unit.
+func parseBytes(s string) (n uint64, ok bool) {
+	shift := 0
+	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if number, found := strings.CutSuffix(s, unit); found {
+			s, shift = number, 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n << shift, err == nil && bits.Len64(n)+shift <= 63
 }

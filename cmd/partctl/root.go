@@ -72,6 +72,7 @@ func newRoot(e *env) *cobra.Command {
 		newStatus(e),
 		newEvents(e),
 		newDurability(e),
+		newSim(e),
 		group("node", "Nodes of the cluster", newNodeList(e), newNodeOKToStop(e), newNodeDrain(e), newNodeDecommission(e)),
 		group("store", "Stores: drives of nodes", newStoreList(e),
 			newStoreDuty(e, "drain", "draining", "Give the slots of a store to others while it still serves"),
