@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"partstore/internal/layout"
 	"partstore/metadata"
 	"partstore/node/admin"
+	"partstore/node/repair"
 )
 
 // JudgeStop implements admin.Service.
@@ -34,7 +36,11 @@ func (o operator) JudgeStop(ctx context.Context, stop []layout.NodeID) (v admin.
 	if err != nil {
 		return v, err
 	}
-	v = judgeStop(n.view.Load(), n.memberList(members, nodes).Members, stop)
+	view := n.view.Load()
+	v = judgeStop(view, n.memberList(members, nodes).Members, stop)
+	if err := judgeParts(ctx, view, n.registry, stop, &v); err != nil {
+		return v, err
+	}
 	for _, node := range nodes {
 		if node.Heal != nil && node.Heal.Left > 0 && !slices.Contains(stop, node.ID) {
 			v.Problems = append(v.Problems, fmt.Sprintf("%d chunks of node %s are missing and not healed yet", node.Heal.Left, node.Name))
@@ -58,6 +64,20 @@ func judgeStop(view *layout.View, members []admin.Member, stop []layout.NodeID) 
 	if v.Majority = voters/2 + 1; v.Voters < v.Majority {
 		v.Problems = append(v.Problems, fmt.Sprintf("the registry needs %d voters, and %d would be left", v.Majority, v.Voters))
 	}
+	left := without(view, stop)
+	var unreadable int
+	v.Margin, unreadable = margin(left.Groups, left.Scheme, func(s layout.StoreID) bool { return left.Stores[s].Alive })
+	if unreadable > 0 {
+		v.Problems = append(v.Problems, fmt.Sprintf("parts in %d of %d groups could not be read", unreadable, len(left.Groups)))
+	}
+	if _, err := layout.Place(left, layout.AttemptID{}, -1); err != nil {
+		v.Problems = append(v.Problems, "no part would be taken: "+err.Error())
+	}
+	return v
+}
+
+// without is a view in which some nodes are down.
+func without(view *layout.View, stop []layout.NodeID) *layout.View {
 	left := *view
 	left.Stores = maps.Clone(view.Stores)
 	for id, s := range left.Stores {
@@ -65,15 +85,72 @@ func judgeStop(view *layout.View, members []admin.Member, stop []layout.NodeID) 
 			left.Stores[id] = layout.StoreState{ID: id, Node: s.Node}
 		}
 	}
-	var unreadable int
-	v.Margin, unreadable = margin(left.Groups, left.Scheme, func(s layout.StoreID) bool { return left.Stores[s].Alive })
+	return &left
+}
+
+// partRecords is what judgeParts needs of the registry.
+type partRecords interface {
+	AllParts(after *metadata.OwnedPart, limit int) ([]metadata.OwnedPart, error)
+	Garbage(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)
+}
+
+// judgeParts adds to a verdict what becomes of the parts that lack a chunk by their
+// records: it was not durable when the part was committed, and has not been healed.
+// Such a part survives less than its group does; all others as much.
+func judgeParts(ctx context.Context, view *layout.View, records partRecords, stop []layout.NodeID, v *admin.StopVerdict) error {
+	left := without(view, stop)
+	discarded, err := repair.Discarded(records.Garbage)
+	if err != nil {
+		return err
+	}
+	unreadable := 0
+	for last := (*metadata.OwnedPart)(nil); ; {
+		page, err := records.AllParts(last, planPage)
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, p := range page {
+			kept, garbage := discarded[p.Upload]
+			if lacksNone(p.Layout) || garbage && !kept.Has(p.Number) {
+				continue
+			}
+			spare := spareChunks(left, p.Layout)
+			if v.Margin = min(v.Margin, spare); spare < 0 {
+				unreadable++
+			}
+		}
+		last = &page[len(page)-1]
+	}
 	if unreadable > 0 {
-		v.Problems = append(v.Problems, fmt.Sprintf("parts in %d of %d groups could not be read", unreadable, len(left.Groups)))
+		v.Problems = append(v.Problems, fmt.Sprintf("%d parts could not be read: chunks that were not written with them wait to be healed", unreadable))
 	}
-	if _, err := layout.Place(&left, layout.AttemptID{}, -1); err != nil {
-		v.Problems = append(v.Problems, "no part would be taken: "+err.Error())
+	return nil
+}
+
+// lacksNone reports whether all chunks of a part have been durable.
+func lacksNone(l layout.Layout) bool {
+	for i := range l.Slots {
+		if !l.IsDurable(i) {
+			return false
+		}
 	}
-	return v
+	return true
+}
+
+// spareChunks is how many more chunks of a part than it takes to read it are
+// durable, and on stores that are up; negative: it cannot be read.
+func spareChunks(view *layout.View, l layout.Layout) int {
+	spare := -int(l.Scheme.Data)
+	group, _ := view.Group(l.Group)
+	for i, slot := range l.Slots {
+		if l.IsDurable(i) && int(slot) < len(group.Slots) && view.Stores[group.Slots[slot]].Alive && !group.Unsettled(slot) {
+			spare++
+		}
+	}
+	return spare
 }
 
 // margin is how many more stores the worst group could lose and still be read,

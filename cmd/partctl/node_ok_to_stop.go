@@ -18,7 +18,8 @@ func newNodeOKToStop(e *env) *cobra.Command {
 		Short: "Say whether nodes may be stopped together",
 		Long: `Say whether the cluster could do without the nodes, given by name or ID: whether the
 registry keeps a majority, every part can be read, parts are taken, and nothing that is missing
-elsewhere waits to be healed. If not, the command ends with exit status 4. It changes nothing.`,
+elsewhere waits to be healed. Chunks that were not written when their part was taken count as missing
+until they are healed. It looks at every part record, which takes a while if there are millions. If not, the command ends with exit status 4. It changes nothing.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || slices.Contains(args, "") {
 				return fmt.Errorf("%w: %s wants NODE..., got %q", errUsage, cmd.CommandPath(), args)

@@ -152,7 +152,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 	h.turn.Lock()
 	defer h.turn.Unlock()
 	var healed Healed
-	discarded, err := h.discarded()
+	discarded, err := Discarded(h.cfg.Records.Garbage)
 	if err != nil {
 		return healed, err
 	}
@@ -249,13 +249,13 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// discarded are the uploads whose chunks are garbage, and so not to be healed, but
-// for the parts that an object names. It only saves work: a record that is gone
-// cannot be made to name anything.
-func (h *Healer) discarded() (map[layout.UploadID]metadata.PartSet, error) {
+// Discarded are the uploads whose chunks are garbage, and so not to be healed, but
+// for the parts that an object names; list lists the garbage queue. It only saves
+// work: a record that is gone cannot be made to name anything.
+func Discarded(list func(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)) (map[layout.UploadID]metadata.PartSet, error) {
 	uploads := map[layout.UploadID]metadata.PartSet{}
 	for last := (*metadata.Garbage)(nil); ; {
-		page, err := h.cfg.Records.Garbage(last, pageEntries)
+		page, err := list(last, pageEntries)
 		if err != nil || len(page) == 0 {
 			return uploads, err
 		}
