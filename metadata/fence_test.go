@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -16,7 +17,11 @@ type coordinator struct {
 	node        layout.NodeID
 	incarnation layout.Incarnation
 	now         layout.RegistryTime
+	tries       []*try // of this incarnation
 }
+
+// fenceCrashes is how often a coordinator is to crash between chunks and record.
+var fenceCrashes = flag.Int("fence.crashes", 100, "crashes of coordinators in TestNoRecordNamesWhatWasCollected")
 
 // try is an attempt at a part whose commit may be proposed at any time, any
 // number of times.
@@ -24,6 +29,7 @@ type try struct {
 	ref    UploadRef
 	part   Part
 	judged bool          // its chunks were deleted
+	sent   bool          // its commit has been proposed
 	append *appendObject // nil: it is a part of an upload
 	widen  *widenPart    // not nil: it is to take the place of a narrower one
 }
@@ -44,9 +50,9 @@ func (x *try) command() command {
 // end, registry time passes, snapshots are taken over and chunks are judged.
 func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 	steps := lessWithRace(4000)
-	decisions, widened := 0, 0
-	for range 5 {
-		r := testrand.New(t)
+	crashes, decisions, freed, widened, lives := 0, 0, 0, 0, 0
+	r := testrand.New(t)
+	for ; lives < 5 || crashes < *fenceCrashes && !raceEnabled; lives++ {
 		b := newStockedBench(t)
 		request := uint64(1000)
 		start := func(c *coordinator) {
@@ -55,7 +61,10 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 			if err := decodeValue(got.payload, func(x *coder) { x.uint32((*uint32)(&c.incarnation)) }); err != nil {
 				t.Fatal(err)
 			}
-			c.now = b.meta.time
+			if slices.ContainsFunc(c.tries, func(x *try) bool { return !x.sent }) {
+				crashes++ // its chunks are there, and their commit, if it comes, comes late
+			}
+			c.now, c.tries = b.meta.time, nil
 		}
 		coordinators := []*coordinator{{node: testNodeID(2)}, {node: testNodeID(3)}, {node: testNodeID(4)}}
 		for _, c := range coordinators {
@@ -79,9 +88,10 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 				if x == nil || n < 3 {
 					x = &try{ref: ref, part: p}
 				}
-				tries, byAttempt[p.Layout.Attempt] = append(tries, x), x
+				tries, byAttempt[p.Layout.Attempt], c.tries = append(tries, x), x, append(c.tries, x)
 			case n < 11 && len(tries) > 0:
 				x := tries[len(tries)-1-r.IntN(min(len(tries), []int{3, 60}[r.IntN(2)]))]
+				x.sent = true
 				got := b.apply(x.command())[0].err()
 				if got != nil && !errors.Is(got, ErrUploadNotFound) && !errors.Is(got, ErrAttemptFenced) && !errors.Is(got, ErrPosition) && !errors.Is(got, ErrPartChanged) {
 					t.Fatalf("step %d: %T = %v", step, x.command(), got)
@@ -107,7 +117,7 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 				app := b.appendOf("log", 9000+step, MinPartSize)
 				x.part.Number, app.Part.Layout.Attempt = app.Part.Number, x.part.Layout.Attempt
 				x.ref, x.append = UploadRef{Bucket: "b", Key: "log", ID: app.ID}, app
-				tries, byAttempt[x.part.Layout.Attempt] = append(tries, x), x
+				tries, byAttempt[x.part.Layout.Attempt], c.tries = append(tries, x), x, append(c.tries, x)
 			case n < 14 && r.IntN(3) > 0:
 				request++
 				b.copyAnyhow("k", []string{"k", "copy 1", "copy 2"}[r.IntN(3)], r.IntN(3) == 0)
@@ -164,10 +174,12 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 				t.Fatalf("no record names %s, its fence has passed, and it cannot be collected", x.part.Layout.Attempt)
 			}
 		}
+		freed += judged
 		if judged < steps/40 || late == 0 {
 			t.Errorf("%d of %d attempts judged, %d of them proposed afterwards: the test shows little", judged, len(tries), late)
 		}
 	}
+	t.Logf("%d lives, %d crashes between chunks and record, %d decisions to free or keep, %d attempts freed", lives, crashes, decisions, freed)
 	if widened < 5 {
 		t.Errorf("only %d parts were widened", widened)
 	}

@@ -76,10 +76,17 @@ func newMetrics(n *Node) *metrics {
 	m.gauge("partstore_gc_unnamed_chunks", "Chunks on this node's stores that no record named in the last pass, those being written included.", func() float64 {
 		unnamed := 0
 		for _, s := range n.ownStores() {
-			last := s.orphans.Last()
+			last, _ := s.orphans.Last()
 			unnamed += last.Unnamed - last.Freed
 		}
 		return float64(unnamed)
+	})
+	m.counter("partstore_gc_orphan_passes_total", "Passes over this node's stores, each of them, that looked for chunks no record names.", func() (all int64) {
+		for _, s := range n.ownStores() {
+			_, passes := s.orphans.Last()
+			all += int64(passes)
+		}
+		return all
 	})
 	m.counter("partstore_heal_rebuilt_chunks_total", "Chunks rebuilt on this node's stores.", func() int64 { return int64(n.healed().AllRebuilt) })
 	m.gauge("partstore_heal_left_chunks", "Chunks of this node's stores that the last pass found missing or damaged and could not heal.", func() float64 {

@@ -38,8 +38,9 @@ type Orphans struct {
 	cfg  OrphansConfig
 	turn sync.Mutex // one pass at a time
 
-	mu   sync.Mutex
-	last Pass
+	mu     sync.Mutex
+	last   Pass
+	passes int
 }
 
 // Pass is what one pass over a store found.
@@ -57,11 +58,11 @@ const (
 	maxSuspects = 10_000 // chunks judged together
 )
 
-// Last returns what the last complete pass found.
-func (o *Orphans) Last() Pass {
+// Last returns what the last complete pass found, and how many there were.
+func (o *Orphans) Last() (last Pass, passes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.last
+	return o.last, o.passes
 }
 
 // Run makes one pass after the other until ctx ends.
@@ -112,6 +113,7 @@ func (o *Orphans) Sweep(ctx context.Context) (Pass, error) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.last = pass
+			o.passes++
 			return pass, nil
 		}
 		after = page[len(page)-1].ID
