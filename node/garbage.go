@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,7 +41,7 @@ func (n *Node) openRepair() {
 		})
 		file := n.scrubFile(s.ID())
 		s.scrub = repair.NewScrub(repair.ScrubConfig{
-			Store: s, Owner: ownerOf, Healer: s.healer, Period: n.cfg.ScrubPeriod, Tell: tell, Logger: n.log,
+			Store: s, Owner: ownerOf, Healer: s.healer, Period: n.cfg.ScrubPeriod, Pick: rand.IntN, Tell: tell, Logger: n.log,
 			Save: func(state repair.ScrubState) error { return saveScrub(file, state) },
 		}, n.loadScrub(file))
 	}

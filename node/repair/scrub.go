@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type ScrubConfig struct {
 	Healer *Healer
 	// Period is how long one pass over the store takes.
 	Period time.Duration
+	// Pick returns a random number below n: the chunk that a pass begins with, so
+	// that the stores of a cluster do not read the same parts at the same time.
+	Pick func(n int) int
 	// Save keeps the state for the next start of the node. What is lost of it
 	// is scrubbed twice.
 	Save func(ScrubState) error
@@ -45,7 +49,11 @@ type ScrubConfig struct {
 type ScrubState struct {
 	Position layout.ChunkID `json:"-"`
 	After    string         `json:"after"` // Position as text; "" at the start of a pass
-	Began    time.Time      `json:"began"` // of the pass under way
+	// From is the position a pass began at. When it has come to the last chunk it
+	// goes on with the first, and ends at From.
+	From    string    `json:"from,omitempty"`
+	Wrapped bool      `json:"wrapped,omitempty"`
+	Began   time.Time `json:"began"` // of the pass under way
 	// Verified is when the last complete pass began: everything older has been
 	// read since then. Zero: there was none.
 	Verified time.Time `json:"verified"`
@@ -89,13 +97,21 @@ func (s *Scrub) pass(ctx context.Context) error {
 		return err
 	}
 	pause := s.cfg.Period / time.Duration(total+1)
-	if s.State().Position == (layout.ChunkID{}) {
-		s.advance(func(n *ScrubState) { n.Began = time.Now() })
+	if now := s.State(); now.Position == (layout.ChunkID{}) && !now.Wrapped {
+		if err := s.begin(ctx, total); err != nil {
+			return err
+		}
 	}
 	for {
 		page, err := s.cfg.Store.List(ctx, s.State().Position, listPage)
 		if err != nil {
 			return err
+		}
+		if now := s.State(); now.Wrapped {
+			page = slices.DeleteFunc(page, func(x chunkstore.Info) bool { return x.ID.Compare(from(now)) > 0 })
+		} else if len(page) == 0 && now.From != "" {
+			s.advance(func(n *ScrubState) { n.Position, n.After, n.Wrapped = layout.ChunkID{}, "", true })
+			continue
 		}
 		for _, info := range page {
 			began := time.Now()
@@ -108,13 +124,43 @@ func (s *Scrub) pass(ctx context.Context) error {
 			s.advance(func(n *ScrubState) { n.Position, n.After = info.ID, info.ID.String() })
 		}
 		if len(page) == 0 {
-			s.advance(func(n *ScrubState) { n.Position, n.After, n.Verified = layout.ChunkID{}, "", n.Began })
+			s.advance(func(n *ScrubState) {
+				n.Position, n.After, n.From, n.Wrapped, n.Verified = layout.ChunkID{}, "", "", false, n.Began
+			})
 			s.save()
 			s.tell()
 			return rest(ctx, min(pause, time.Hour)) // an empty store may fill up
 		}
 		s.save()
 	}
+}
+
+// begin begins a pass of so many chunks behind a random one of them, or with the first.
+func (s *Scrub) begin(ctx context.Context, total int) error {
+	var at layout.ChunkID
+	for skip := s.cfg.Pick(total + 1); skip > 0; {
+		page, err := s.cfg.Store.List(ctx, at, min(skip, listPage))
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		at, skip = page[len(page)-1].ID, skip-len(page)
+	}
+	s.advance(func(n *ScrubState) {
+		n.Began, n.Position = time.Now(), at
+		if at != (layout.ChunkID{}) {
+			n.After, n.From = at.String(), at.String()
+		}
+	})
+	return nil
+}
+
+// from is where the pass under way began.
+func from(s ScrubState) layout.ChunkID {
+	id, _ := layout.ParseChunkID(s.From) // else zero: from the first chunk
+	return id
 }
 
 // tell tells what the passes found since the last time.

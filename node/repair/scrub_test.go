@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"partstore/chunkstore"
 	"partstore/internal/layout"
 	"partstore/internal/testrand"
 )
@@ -14,7 +15,7 @@ import (
 // scrub scrubs store i of the bench, from a state on.
 func (b *healBench) scrub(i int, from ScrubState, saved func(ScrubState)) *Scrub {
 	return NewScrub(ScrubConfig{
-		Store: b.stores[i], Healer: b.healer(i), Period: time.Nanosecond, Tell: b.tell, Logger: slog.New(slog.DiscardHandler),
+		Store: b.stores[i], Healer: b.healer(i), Period: time.Nanosecond, Pick: func(int) int { return 0 }, Tell: b.tell, Logger: slog.New(slog.DiscardHandler),
 		Owner: func(label []byte) (id layout.UploadID, n layout.PartNumber, err error) {
 			var at int
 			if _, err := fmt.Sscanf(string(label), "label %d", &at); err != nil {
@@ -75,4 +76,69 @@ func TestScrubGoesOnWhereItWas(t *testing.T) {
 	if state := s.State(); state.Damaged != 1 || !state.Verified.Equal(kept.Began) || state.After != "" {
 		t.Errorf("the second half: %+v", state)
 	}
+}
+
+// countedStore counts the chunks that are opened.
+type countedStore struct {
+	chunkstore.Store
+	opened *int
+}
+
+func (s countedStore) Open(ctx context.Context, id layout.ChunkID, first, count int64) (chunkstore.Reader, error) {
+	*s.opened++
+	return s.Store.Open(ctx, id, first, count)
+}
+
+// Wherever a pass begins, and however often it ends on the way and goes on, it reads
+// every chunk of the store once.
+func TestScrubBeginsAnywhereAndReadsAll(t *testing.T) {
+	r := testrand.New(t)
+	b := newHealBench(t)
+	const chunks = 2*listPage + 10
+	for range chunks {
+		b.lose(b.put(r, 1), 0, true)
+	}
+	picks := []int{0, chunks, 1, r.IntN(chunks), r.IntN(chunks), r.IntN(chunks)}
+	r.Shuffle(len(picks), func(i, j int) { picks[i], picks[j] = picks[j], picks[i] })
+	for round, pick := range picks {
+		damaged := 0
+		if round == 0 {
+			damaged = chunks
+		}
+		if round > 0 {
+			for i := range b.parts {
+				if r.IntN(4) == 0 {
+					b.lose(&b.parts[i], 0, true)
+					damaged++
+				}
+			}
+		}
+		var kept ScrubState
+		opened, passes := 0, 0
+		for ; kept.Verified.IsZero(); passes++ {
+			if passes > 10 {
+				t.Fatalf("the pass does not end: %+v", kept)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			s := b.scrub(0, kept, func(s ScrubState) { kept = s; stop() })
+			s.cfg.Store = countedStore{s.cfg.Store, &opened}
+			s.cfg.Pick = func(n int) int {
+				if n != chunks+1 {
+					t.Errorf("picks one of %d", n)
+				}
+				return pick
+			}
+			if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			stop()
+		}
+		if opened < chunks || opened > chunks+passes {
+			t.Errorf("begun with %d: %d chunks read, of %d", pick, opened, chunks)
+		}
+		if kept.Damaged != damaged || kept.After != "" || kept.From != "" || kept.Wrapped {
+			t.Errorf("begun with %d: %+v, want %d damaged", pick, kept, damaged)
+		}
+	}
+	b.checkWhole(r)
 }
