@@ -46,7 +46,9 @@ func (f fence) mayEverCommit(a layout.AttemptID) bool {
 // collectable returns those of the attempts whose chunks may be deleted: no part
 // row names them, and none ever will. It looks at every part row there is, for
 // nothing but the rows themselves says where an attempt could be named. Chunks
-// of a row whose upload has been discarded are the garbage queue's, not ours.
+// of a row whose upload has been discarded are the garbage queue's, not ours; so
+// are those of a part in the queue whose row names another attempt by now, which
+// may have readers until its grace is over.
 func collectable(rows pebble.Reader, attempts []layout.AttemptID) (map[layout.AttemptID]bool, error) {
 	f, err := readFence(rows)
 	if err != nil {
@@ -60,6 +62,17 @@ func collectable(rows pebble.Reader, attempts []layout.AttemptID) (map[layout.At
 	}
 	if len(free) == 0 {
 		return free, nil
+	}
+	err = scan(rows, []byte{rowGarbage}, func(k, v []byte) error {
+		var g Garbage
+		err := decodeGarbage(k, v, &g)
+		if g.Part != nil {
+			delete(free, g.Part.Layout.Attempt)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return free, eachAttempt(rows, []byte{rowPart}, func(a layout.AttemptID) { delete(free, a) })
 }

@@ -169,6 +169,14 @@ func TestNoRecordNamesWhatWasCollected(t *testing.T) {
 		for _, x := range b.judge(tries, &decisions) {
 			free[x] = true
 		}
+		for _, g := range b.queue() {
+			if x := byAttempt[partOf(g)]; x != nil {
+				if free[x] {
+					t.Fatalf("%s waits in the garbage queue, and can be collected", x.part.Layout.Attempt)
+				}
+				free[x] = true // later, by the queue
+			}
+		}
 		for _, x := range tries {
 			if !free[x] && !b.names(x) {
 				t.Fatalf("no record names %s, its fence has passed, and it cannot be collected", x.part.Layout.Attempt)
@@ -220,6 +228,14 @@ func (b *bench) collect(r *rand.Rand) (attempts []layout.AttemptID) {
 	}
 	b.must(&freeGarbage{[]FreedGarbage{f}})
 	return attempts
+}
+
+// partOf is the attempt of an entry for one part, else none.
+func partOf(g Garbage) (a layout.AttemptID) {
+	if g.Part != nil {
+		a = g.Part.Layout.Attempt
+	}
+	return a
 }
 
 // sample picks some of all, perhaps one of them twice.
