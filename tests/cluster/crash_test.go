@@ -22,7 +22,7 @@ import (
 	"partstore/node"
 )
 
-var crashes = flag.Int("crashes", 4, "crashes of TestCrashesBetweenChunksAndRecord")
+var crashes = flag.Int("crashes", 2, "crashes of TestCrashesBetweenChunksAndRecord")
 
 // crashPoint holds up the proposals that some nodes send. What it holds up is
 // never sent: the nodes are killed by then.
@@ -131,7 +131,7 @@ func TestCrashesBetweenChunksAndRecord(t *testing.T) {
 	rnd := testrand.New(t)
 	point := &crashPoint{}
 	c := start(t, func(cfg *node.Config) {
-		cfg.OrphanInterval = 10 * time.Millisecond
+		cfg.OrphanInterval = 30 * time.Millisecond
 		cfg.HealInterval = 24 * time.Hour // else parts that were taken narrow are widened, and their old chunks freed
 		dial, name := cfg.DialPeer, cfg.Name
 		cfg.DialPeer = func(ctx context.Context, network, addr string) (net.Conn, error) {
