@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"partstore/chunkstore"
 	"partstore/internal/layout"
@@ -12,9 +14,11 @@ import (
 )
 
 func (b *healBench) SettleSlot(ctx context.Context, s metadata.SettledSlot) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, p := range b.parts {
 		i := slices.Index(p.Layout.Slots, s.Slot)
-		if err := b.check(ctx, p.Layout, i); err != nil && p.Layout.IsDurable(i) {
+		if err := b.check(context.WithoutCancel(ctx), p.Layout, i); err != nil && p.Layout.IsDurable(i) {
 			b.t.Errorf("slot %d is settled, and chunk %d is not there: %v", s.Slot, i, err)
 		}
 	}
@@ -138,4 +142,38 @@ func TestFormerHolderLetsGoOfItsChunks(t *testing.T) {
 	letGo(4, "after the grace period")
 	letGo(0, "when they are gone")
 	b.checkWhole(r)
+}
+
+// A slot that comes while a pass goes on is settled by another right after it: its
+// parts lack a chunk.
+func TestSlotThatComesDuringAPassWaitsForNoPause(t *testing.T) {
+	r := testrand.New(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newHealBench(t)
+		for range 5 {
+			b.put(r, 1000)
+		}
+		b.move(2)
+		h := b.healer(2)
+		moved := Moved(b.parts[0].Layout, false)
+		h.cfg.Bandwidth = moved // so a pass takes five seconds
+		b.former[2].away.Store(true)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- h.Run(ctx) }()
+		time.Sleep(3 * time.Second)
+		b.mu.Lock()
+		first := b.view.Groups[0]
+		second := layout.Group{ID: 1, Epoch: 7, Slots: first.Slots, Moves: first.Moves}
+		b.view = &layout.View{Stores: b.view.Stores, Groups: []layout.Group{first, second}}
+		b.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if !slices.ContainsFunc(b.settled, func(s metadata.SettledSlot) bool { return s.Group == 1 }) {
+			t.Errorf("after six seconds %v are settled", b.settled)
+		}
+	})
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"partstore/chunkstore"
 	"partstore/internal/layout"
 	"partstore/metadata"
@@ -28,8 +30,8 @@ type PartRecords interface {
 	RepairPolicy() (metadata.RepairPolicy, error)
 }
 
-// HealerConfig says how to heal the chunks of one store. All fields but Pacer are
-// required.
+// HealerConfig says how to heal the chunks of one store. All fields but Pacer and AtOnce
+// are required.
 type HealerConfig struct {
 	Records PartRecords
 	Engine  *erasure.Engine
@@ -58,6 +60,9 @@ type HealerConfig struct {
 	// Pacer is shared by the healers that keep to one bandwidth together. Nil: no
 	// other does.
 	Pacer *Pacer
+	// AtOnce is how many chunks a pass heals at a time: one alone waits most of its
+	// time, for other nodes and for the drive. 0: 8.
+	AtOnce int
 	// Tell hears of changes an operator may want to know of: the kind of an
 	// event and a reason. It must not block.
 	Tell   func(kind, reason string)
@@ -70,15 +75,17 @@ type HealerConfig struct {
 // what is left to do in the records and on the drive. It is safe for concurrent use.
 type Healer struct {
 	cfg  HealerConfig
-	turn sync.Mutex // one pass at a time
-	work sync.Mutex // one chunk at a time
+	turn sync.Mutex      // one pass at a time
+	work sync.RWMutex    // held for reading while chunks are healed, and alone while any are let go
+	same [256]sync.Mutex // held while a chunk whose attempt ends in that byte is healed: no two heal one
 
 	unrecorded *metadata.WidenedPart // proposed, and the outcome is not known. Guarded by turn
 
-	mu    sync.Mutex
-	last  Healed
-	sum   Healed // of all passes
-	spent time.Duration
+	restoring stopwatch
+
+	mu   sync.Mutex
+	last Healed
+	sum  Healed // of all passes
 }
 
 // Healed is what one pass over the records did.
@@ -98,6 +105,9 @@ type Healed struct {
 func NewHealer(cfg HealerConfig) *Healer {
 	if cfg.Pacer == nil {
 		cfg.Pacer = &Pacer{}
+	}
+	if cfg.AtOnce == 0 {
+		cfg.AtOnce = 8
 	}
 	return &Healer{cfg: cfg}
 }
@@ -131,7 +141,9 @@ func (h *Healer) Run(ctx context.Context) error {
 			h.cfg.Logger.Info("heal", "chunks", healed.Chunks, "recorded", healed.Recorded, "rebuilt", healed.Rebuilt, "left", healed.Left,
 				"copied", healed.Copied, "settled", healed.Settled, "let_go", healed.LetGo, "narrow", healed.Narrow, "widened", healed.Widened)
 		}
-		pause = time.Since(began)
+		if pause = time.Since(began); healed.Settled+healed.Rebuilt > 0 {
+			pause = 0 // slots that came meanwhile wait
+		}
 	}
 }
 
@@ -147,7 +159,8 @@ type sick struct {
 func (s sick) slot() slotID { return slotID{s.part.Layout.Group, s.part.Layout.Slots[s.index]} }
 
 // Sweep makes one pass over the records. It rests between pages, so that it takes
-// little of the node. What it did before an error stays done.
+// little of the node, or half a core while slots wait for the store: their parts lack
+// a chunk. What it did before an error stays done.
 func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 	h.turn.Lock()
 	defer h.turn.Unlock()
@@ -157,6 +170,10 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 		return healed, err
 	}
 	a, w := h.arriving(), &widening{Healer: h}
+	factor := time.Duration(restFactor)
+	if len(a.waiting) > 0 {
+		factor = 1
+	}
 	var list []sick
 	for last := (*metadata.OwnedPart)(nil); ; {
 		if err := h.whilePaused(ctx); err != nil {
@@ -192,7 +209,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 			return healed, nil
 		}
 		last = &page[len(page)-1]
-		if err := rest(ctx, restFactor*time.Since(began)); err != nil {
+		if err := rest(ctx, factor*time.Since(began)); err != nil {
 			return healed, err
 		}
 	}
@@ -298,66 +315,38 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 	slices.SortStableFunc(list, func(a, b sick) int {
 		return cmp.Compare(a.good-int(a.part.Layout.Scheme.Data), b.good-int(b.part.Layout.Scheme.Data))
 	})
+	var mu sync.Mutex // of a and healed
+	workers, ctx := errgroup.WithContext(ctx)
+	workers.SetLimit(h.cfg.AtOnce)
 	for _, s := range list {
-		if err := h.whilePaused(ctx); err != nil {
-			return err
-		}
-		began := time.Now()
-		how, err := h.heal(ctx, s)
-		rebuilt := how != foundWhole
-		if how == copied && err == nil {
-			healed.Copied++
-		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errRecordChanged): // somebody replaced or deleted the part
-		case err != nil:
-			healed.Left++
-			a.incomplete(s.slot())
-			h.cfg.Logger.Info("chunk not healed", "chunk", s.part.Layout.Chunk(s.index), "err", err)
-		case rebuilt:
-			healed.Rebuilt++
-		default:
-			healed.Recorded++
-		}
-		if rebuilt {
-			if err := h.cfg.Pacer.rest(ctx, began, h.takes(Moved(s.part.Layout, how == copied))); err != nil {
+		workers.Go(func() error {
+			if err := h.whilePaused(ctx); err != nil {
 				return err
 			}
-			h.spend(began)
-		}
+			how, err := h.heal(ctx, s)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && how == copied {
+				healed.Copied++
+			}
+			switch {
+			case errors.Is(err, errRecordChanged): // somebody replaced or deleted the part
+			case err != nil:
+				healed.Left++
+				a.incomplete(s.slot())
+				h.cfg.Logger.Info("chunk not healed", "chunk", s.part.Layout.Chunk(s.index), "err", err)
+			case how == foundWhole:
+				healed.Recorded++
+			default:
+				healed.Rebuilt++
+			}
+			return nil
+		})
 	}
-	return nil
-}
-
-// takes is how long it should take to move so many bytes, so as to keep to the
-// bandwidth.
-func (h *Healer) takes(moved int64) time.Duration {
-	bandwidth := h.cfg.Bandwidth
-	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
-		bandwidth = p.BandwidthOr(bandwidth, h.cfg.View().Holding())
-	}
-	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
-}
-
-// Pacer keeps the healers of a node's stores to one bandwidth together.
-type Pacer struct {
-	mu   sync.Mutex
-	busy time.Time // until when the bandwidth is used up
-}
-
-// rest waits until what began at a time, and takes so long by the bandwidth, is
-// over; after what others had begun.
-func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) error {
-	p.mu.Lock()
-	if p.busy.Before(began) {
-		p.busy = began
-	}
-	p.busy = p.busy.Add(takes)
-	until := p.busy
-	p.mu.Unlock()
-	return rest(ctx, time.Until(until))
+	return workers.Wait()
 }
 
 // Mend heals a chunk that somebody met. One that no record names, or not on this
@@ -376,31 +365,14 @@ func (h *Healer) Mend(ctx context.Context, x Suspect) error {
 	if err := h.whilePaused(ctx); err != nil {
 		return err
 	}
-	began := time.Now()
 	how, err := h.heal(ctx, sick{part: metadata.OwnedPart{Upload: x.Upload, Part: parts[0]}, index: i, epoch: group.Epoch})
 	if err != nil || how == foundWhole {
 		return err
 	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.sum.Rebuilt++
-	h.mu.Unlock()
-	defer h.spend(began)
-	return h.cfg.Pacer.rest(ctx, began, h.takes(Moved(l, how == copied)))
-}
-
-// spend counts the time that a rebuilt chunk took, its pause included.
-func (h *Healer) spend(began time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.spent += time.Since(began)
-}
-
-// Spent returns how long all rebuilt chunks took, one after the other, the pauses
-// that keep to the bandwidth included.
-func (h *Healer) Spent() time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.spent
+	return nil
 }
 
 var errRecordChanged = errors.New("the record is another by now")
@@ -409,9 +381,12 @@ var errRecordChanged = errors.New("the record is another by now")
 // that is whole is only read; one that is damaged stays, with what is sound of
 // it, until its successor is durable.
 func (h *Healer) heal(ctx context.Context, s sick) (done outcome, err error) {
-	h.work.Lock()
-	defer h.work.Unlock()
 	l := s.part.Layout
+	h.work.RLock()
+	defer h.work.RUnlock()
+	same := &h.same[l.Attempt[len(l.Attempt)-1]]
+	same.Lock()
+	defer same.Unlock()
 	switch err = h.verify(ctx, l, s.index); {
 	case errors.Is(err, chunkstore.ErrNotFound):
 		done, err = h.restore(ctx, l, s.index, h.cfg.Store.Create)
@@ -422,16 +397,6 @@ func (h *Healer) heal(ctx context.Context, s sick) (done outcome, err error) {
 		return foundWhole, err
 	}
 	return done, h.record(ctx, s)
-}
-
-// Moved is how many bytes it takes to make a chunk of a part: it is written, and
-// read from the former holder of its slot, or k others are.
-func Moved(l layout.Layout, copied bool) int64 {
-	reads := int64(l.Scheme.Data)
-	if copied {
-		reads = 1
-	}
-	return (reads + 1) * l.Scheme.ChunkSize(l.Size)
 }
 
 // outcome is how a chunk came to be whole.
@@ -449,6 +414,7 @@ type starter func(ctx context.Context, id layout.ChunkID, label []byte) (chunkst
 // restore makes a chunk that is not there or damaged: from the former holder of its slot if
 // that has it and it is good, else from the other chunks of the part.
 func (h *Healer) restore(ctx context.Context, l layout.Layout, i int, start starter) (outcome, error) {
+	defer h.restoring.start()()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if former, known := h.cfg.Former(l, i); known {
@@ -509,7 +475,7 @@ func (h *Healer) rebuild(ctx context.Context, l layout.Layout, i int, start star
 		return err
 	}
 	return h.write(ctx, l, i, label, start, func(w chunkstore.Writer) error {
-		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, w)
+		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, h.paced(ctx, w, int64(l.Scheme.Data)))
 	})
 }
 
@@ -556,8 +522,12 @@ func (h *Healer) label(ctx context.Context, l layout.Layout, i int) (label []byt
 	return nil, err
 }
 
-// record has the part's record name the chunk, which is durable by now.
+// record has the part's record name the chunk, which is durable by now, unless it
+// does already.
 func (h *Healer) record(ctx context.Context, s sick) error {
+	if s.part.Layout.IsDurable(s.index) {
+		return nil
+	}
 	recorded, err := h.cfg.Records.RecordDurable(ctx, []metadata.DurableChunk{{
 		PartRef: metadata.PartRef{Upload: s.part.Upload, Number: s.part.Number, Attempt: s.part.Layout.Attempt},
 		Epoch:   s.epoch, Index: uint8(s.index),

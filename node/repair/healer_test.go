@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,18 +25,25 @@ import (
 // sickStore is a store in memory some of whose chunks fail their checksums.
 type sickStore struct {
 	chunkstore.Replacer
-	t        *testing.T
-	corrupt  map[layout.ChunkID]bool
-	away     atomic.Bool // a read that was given up may still look
-	letGo    bool        // chunks may be deleted
+	t       *testing.T
+	corrupt map[layout.ChunkID]bool
+	away    atomic.Bool // a read that was given up may still look
+	letGo   bool        // chunks may be deleted
+
+	mu       sync.Mutex // of corrupt, and what follows
 	replaced int
+	made     []layout.ChunkID // in order
+	meet     *sync.WaitGroup  // who makes a chunk waits for others
 }
 
 func (s *sickStore) Open(ctx context.Context, id layout.ChunkID, first, count int64) (chunkstore.Reader, error) {
 	if s.away.Load() {
 		return nil, chunkstore.ErrUnavailable
 	}
-	if s.corrupt[id] {
+	s.mu.Lock()
+	corrupt := s.corrupt[id]
+	s.mu.Unlock()
+	if corrupt {
 		return nil, chunkstore.ErrCorrupt
 	}
 	return s.Replacer.Open(ctx, id, first, count)
@@ -51,6 +59,13 @@ func (s *sickStore) Stat(ctx context.Context, id layout.ChunkID) (chunkstore.Inf
 func (s *sickStore) Create(ctx context.Context, id layout.ChunkID, label []byte) (chunkstore.Writer, error) {
 	if s.away.Load() {
 		return nil, chunkstore.ErrUnavailable
+	}
+	s.mu.Lock()
+	s.made = append(s.made, id)
+	s.mu.Unlock()
+	if s.meet != nil {
+		s.meet.Done()
+		s.meet.Wait()
 	}
 	return s.Replacer.Create(ctx, id, label)
 }
@@ -78,6 +93,8 @@ type cure struct {
 func (c cure) Commit() error {
 	err := c.Writer.Commit()
 	if err == nil {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
 		delete(c.s.corrupt, c.id)
 		c.s.replaced++
 	}
@@ -89,14 +106,14 @@ type healBench struct {
 	t       *testing.T
 	engine  *erasure.Engine
 	scheme  layout.Scheme
+	mu      sync.Mutex // of what PartRecords and Tell use
 	view    *layout.View
 	stores  []*sickStore
 	parts   []metadata.OwnedPart
 	bodies  map[layout.AttemptID][]byte
 	garbage []metadata.Garbage
-	healed  []layout.ChunkID // in the order they were recorded
-	gone    bool             // all records are others by now
-	crash   bool             // nothing can be recorded
+	gone    bool // all records are others by now
+	crash   bool // nothing can be recorded
 	former  map[uint8]*sickStore
 	settled []metadata.SettledSlot
 	widens  widenings
@@ -127,6 +144,8 @@ func newHealBench(t *testing.T) *healBench {
 }
 
 func (b *healBench) AllParts(after *metadata.OwnedPart, limit int) ([]metadata.OwnedPart, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	from := 0
 	if after != nil {
 		from = 1 + slices.IndexFunc(b.parts, func(p metadata.OwnedPart) bool { return p.Upload == after.Upload })
@@ -142,6 +161,8 @@ func (b *healBench) Garbage(after *metadata.Garbage, _ int) ([]metadata.Garbage,
 }
 
 func (b *healBench) PartRows(id layout.UploadID, after, _ int) (parts []metadata.Part, _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, p := range b.parts {
 		if p.Upload == id && int(p.Number) > after {
 			parts = append(parts, p.Part)
@@ -151,6 +172,8 @@ func (b *healBench) PartRows(id layout.UploadID, after, _ int) (parts []metadata
 }
 
 func (b *healBench) RepairPolicy() (metadata.RepairPolicy, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.questions++
 	if b.asked != nil {
 		b.asked()
@@ -158,9 +181,15 @@ func (b *healBench) RepairPolicy() (metadata.RepairPolicy, error) {
 	return b.policy, nil
 }
 
-func (b *healBench) tell(kind, _ string) { b.told = append(b.told, kind) }
+func (b *healBench) tell(kind, _ string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = append(b.told, kind)
+}
 
 func (b *healBench) RecordDurable(ctx context.Context, chunks []metadata.DurableChunk) (recorded []bool, _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.crash {
 		return nil, metadata.ErrUnavailable
 	}
@@ -175,7 +204,6 @@ func (b *healBench) RecordDurable(ctx context.Context, chunks []metadata.Durable
 			b.t.Errorf("chunk %d is recorded: %v", d.Index, err)
 		}
 		b.parts[i].Layout.Durable |= 1 << d.Index
-		b.healed = append(b.healed, b.parts[i].Layout.Chunk(int(d.Index)))
 		recorded = append(recorded, true)
 	}
 	return recorded, nil
@@ -190,9 +218,15 @@ func (b *healBench) healer(i int) *Healer {
 	return b.healerOf(i, b.view.Groups[0].Slots[i], b.stores[i])
 }
 
+func (b *healBench) seen() *layout.View {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.view
+}
+
 func (b *healBench) healerOf(i int, self layout.StoreID, store *sickStore) *Healer {
 	return NewHealer(HealerConfig{
-		Records: b, Engine: b.engine, Self: self, Store: store, View: func() *layout.View { return b.view },
+		Records: b, Engine: b.engine, Self: self, Store: store, View: b.seen,
 		Topology: func(context.Context) (metadata.Topology, error) { return metadata.Topology{Groups: b.fact()}, nil },
 		Attempt:  b.attempt, Relabel: relabelled,
 		Now: func() layout.RegistryTime { return b.now }, Grace: time.Second,
@@ -385,15 +419,58 @@ func TestTheMostUrgentIsHealedFirst(t *testing.T) {
 			b.parts[i].Layout.Durable &^= 1 << slices.Index(b.parts[i].Layout.Slots, uint8(n))
 		}
 	}
-	if healed := b.sweep(5); healed.Rebuilt != 9 {
-		t.Fatalf("%+v", healed)
+	h := b.healer(5)
+	h.cfg.AtOnce = 1
+	b.stores[5].made = nil
+	if healed, err := h.Sweep(t.Context()); err != nil || healed.Rebuilt != 9 || len(b.stores[5].made) != 9 {
+		t.Fatalf("%+v, %v, %d chunks made", healed, err, len(b.stores[5].made))
 	}
-	for n, id := range b.healed {
+	for n, id := range b.stores[5].made {
 		i := slices.IndexFunc(b.parts, func(p metadata.OwnedPart) bool { return p.Layout.Attempt == id.Attempt })
 		if urgent := i%2 == 1; urgent != (n < 4) {
 			t.Errorf("part %d was healed as number %d", i, n)
 		}
 	}
+}
+
+// As many chunks as may be are healed side by side.
+func TestChunksAreHealedAtOnce(t *testing.T) {
+	r := testrand.New(t)
+	b := newHealBench(t)
+	h := b.healer(5)
+	h.cfg.AtOnce = 3
+	for range h.cfg.AtOnce {
+		b.lose(b.put(r, 1000), 5, false)
+	}
+	b.stores[5].meet = &sync.WaitGroup{}
+	b.stores[5].meet.Add(h.cfg.AtOnce)
+	if healed, err := h.Sweep(t.Context()); err != nil || healed.Rebuilt != h.cfg.AtOnce {
+		t.Errorf("%+v, %v", healed, err)
+	}
+	b.checkWhole(r)
+}
+
+// However many find that a chunk is missing, one of them makes it.
+func TestNoTwoHealOneChunk(t *testing.T) {
+	r := testrand.New(t)
+	b := newHealBench(t)
+	p := b.put(r, 300_000)
+	b.lose(p, 3, false)
+	h := b.healer(3)
+	b.stores[3].made = nil
+	var finders sync.WaitGroup
+	for range 8 {
+		finders.Go(func() {
+			if err := h.Mend(t.Context(), Suspect{p.Upload, 0, p.Layout.Chunk(slices.Index(p.Layout.Slots, 3))}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	finders.Wait()
+	if n := len(b.stores[3].made); n != 1 {
+		t.Errorf("the chunk was made %d times", n)
+	}
+	b.checkWhole(r)
 }
 
 // What nobody will ask for again is not healed, and a crash before the record

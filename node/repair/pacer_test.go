@@ -5,6 +5,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"partstore/chunkstore"
+	"partstore/internal/layout"
 )
 
 // However many stores are healed at the same time, together they keep to the
@@ -35,6 +38,48 @@ func TestPacerIsForAllStoresTogether(t *testing.T) {
 		cancel()
 		if err := p.rest(over, time.Now(), time.Second); err == nil {
 			t.Error("rest goes on after its context ended")
+		}
+	})
+}
+
+// A large chunk is moved at the bandwidth all the way, not at full speed with a
+// pause after it.
+func TestEachBlockIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &healBench{}
+		h := NewHealer(HealerConfig{Records: b, Bandwidth: 5 * layout.BlockSize})
+		w, err := chunkstore.NewMemory().Create(t.Context(), layout.ChunkID{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Abort()
+		began, paced := time.Now(), h.paced(t.Context(), w, 4)
+		for i := range 3 {
+			time.Sleep(time.Second / 2) // the work for the block
+			if err := paced.WriteBlock(make([]byte, layout.BlockSize)); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != time.Duration(i+1)*time.Second {
+				t.Errorf("block %d was moved after %s", i, took)
+			}
+		}
+	})
+}
+
+// Time in which several chunks are rebuilt counts once.
+func TestTimeSpentCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stopwatch
+		first := s.start()
+		time.Sleep(time.Second)
+		second := s.start()
+		time.Sleep(time.Second)
+		first()
+		time.Sleep(time.Second)
+		second()
+		time.Sleep(time.Second)
+		if got := s.elapsed(); got != 3*time.Second {
+			t.Errorf("%s", got)
 		}
 	})
 }

@@ -1,0 +1,109 @@
+package repair
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"partstore/chunkstore"
+	"partstore/internal/layout"
+)
+
+// Moved is how many bytes it takes to make a chunk of a part: it is written, and
+// read from the former holder of its slot, or k others are.
+func Moved(l layout.Layout, copied bool) int64 {
+	reads := int64(l.Scheme.Data)
+	if copied {
+		reads = 1
+	}
+	return (reads + 1) * l.Scheme.ChunkSize(l.Size)
+}
+
+// pacedWriter takes the blocks of a chunk no faster than the bandwidth allows.
+type pacedWriter struct {
+	chunkstore.Writer
+	h     *Healer
+	ctx   context.Context // of the chunk
+	times int64           // a byte is moved, if it is written
+	began time.Time       // the work for the next block
+}
+
+// paced is a writer for a chunk that is made of so many others.
+func (h *Healer) paced(ctx context.Context, w chunkstore.Writer, reads int64) *pacedWriter {
+	return &pacedWriter{Writer: w, h: h, ctx: ctx, times: reads + 1, began: time.Now()}
+}
+
+func (w *pacedWriter) WriteBlock(block []byte) error {
+	if err := w.Writer.WriteBlock(block); err != nil {
+		return err
+	}
+	defer func() { w.began = time.Now() }()
+	return w.h.cfg.Pacer.rest(w.ctx, w.began, w.h.takes(w.times*int64(len(block))))
+}
+
+// takes is how long it should take to move so many bytes, so as to keep to the
+// bandwidth.
+func (h *Healer) takes(moved int64) time.Duration {
+	bandwidth := h.cfg.Bandwidth
+	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
+		nodes := 1
+		if p.Total > 0 {
+			nodes = h.cfg.View().Holding() // a look at all groups
+		}
+		bandwidth = p.BandwidthOr(bandwidth, nodes)
+	}
+	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
+}
+
+// Pacer keeps the healers of a node's stores to one bandwidth together.
+type Pacer struct {
+	mu   sync.Mutex
+	busy time.Time // until when the bandwidth is used up
+}
+
+// rest waits until what began at a time, and takes so long by the bandwidth, is
+// over; after what others had begun.
+func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) error {
+	p.mu.Lock()
+	if p.busy.Before(began) {
+		p.busy = began
+	}
+	p.busy = p.busy.Add(takes)
+	until := p.busy
+	p.mu.Unlock()
+	return rest(ctx, time.Until(until))
+}
+
+// stopwatch counts the time in which something goes on, however often at once.
+type stopwatch struct {
+	mu      sync.Mutex
+	running int
+	since   time.Time // any runs
+	sum     time.Duration
+}
+
+// start returns what to call at the end.
+func (s *stopwatch) start() (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running++; s.running == 1 {
+		s.since = time.Now()
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.running--; s.running == 0 {
+			s.sum += time.Since(s.since)
+		}
+	}
+}
+
+func (s *stopwatch) elapsed() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sum
+}
+
+// Spent returns for how long chunks were being rebuilt, the pauses that keep to the
+// bandwidth included.
+func (h *Healer) Spent() time.Duration { return h.restoring.elapsed() }
