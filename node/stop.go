@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,7 +87,7 @@ func without(view *layout.View, stop []layout.NodeID) *layout.View {
 	return &left
 }
 
-// partRecords is what judgeParts needs of the registry.
+// partRecords is what the operator's questions about parts need of the registry.
 type partRecords interface {
 	AllParts(after *metadata.OwnedPart, limit int) ([]metadata.OwnedPart, error)
 	Garbage(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)
@@ -99,30 +98,22 @@ type partRecords interface {
 // Such a part survives less than its group does; all others as much.
 func judgeParts(ctx context.Context, view *layout.View, records partRecords, stop []layout.NodeID, v *admin.StopVerdict) error {
 	left := without(view, stop)
-	discarded, err := repair.Discarded(records.Garbage)
+	discarded, err := repair.ReadDiscards(records.Garbage)
 	if err != nil {
 		return err
 	}
 	unreadable := 0
-	for last := (*metadata.OwnedPart)(nil); ; {
-		page, err := records.AllParts(last, planPage)
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return err
+	err = eachPart(ctx, records, func(p metadata.OwnedPart) {
+		if lacksNone(p.Layout) || discarded.Has(p) {
+			return
 		}
-		if len(page) == 0 {
-			break
+		spare := spareChunks(left, p.Layout)
+		if v.Margin = min(v.Margin, spare); spare < 0 {
+			unreadable++
 		}
-		for _, p := range page {
-			kept, garbage := discarded[p.Upload]
-			if lacksNone(p.Layout) || garbage && !kept.Has(p.Number) {
-				continue
-			}
-			spare := spareChunks(left, p.Layout)
-			if v.Margin = min(v.Margin, spare); spare < 0 {
-				unreadable++
-			}
-		}
-		last = &page[len(page)-1]
+	})
+	if err != nil {
+		return err
 	}
 	if unreadable > 0 {
 		v.Problems = append(v.Problems, fmt.Sprintf("%d parts could not be read: chunks that were not written with them wait to be healed", unreadable))

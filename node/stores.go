@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -64,7 +65,7 @@ func (o operator) DecideStore(ctx context.Context, d admin.StoreDecision) (admin
 	if err != nil {
 		return admin.StorePlan{}, err
 	}
-	plan, err := n.planStore(t, nodes, d.Store, d.Besides)
+	plan, err := n.planStore(ctx, t, nodes, d.Store, d.Besides)
 	if err != nil {
 		return plan, err
 	}
@@ -87,7 +88,7 @@ var dutyStates = map[string]metadata.DutyState{
 }
 
 // planStore says what follows if a store gives up its slots, and others with it.
-func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.StoreID, besides []layout.StoreID) (admin.StorePlan, error) {
+func (n *Node) planStore(ctx context.Context, t metadata.Topology, nodes []admin.Node, id layout.StoreID, besides []layout.StoreID) (admin.StorePlan, error) {
 	var plan admin.StorePlan
 	gone := append([]layout.StoreID{id}, besides...)
 	up := map[layout.StoreID]bool{}
@@ -100,23 +101,16 @@ func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.Stor
 	plan.Slots = countSlots(t)[id].held
 	plan.Margin, _ = margin(t.Groups, t.Scheme, func(s layout.StoreID) bool { return !slices.Contains(gone, s) && up[s] })
 	moved := int64(0)
-	for last := (*metadata.OwnedPart)(nil); ; {
-		page, err := n.registry.AllParts(last, planPage)
-		if err != nil {
-			return plan, err
-		}
-		for _, p := range page {
-			for _, slot := range p.Layout.Slots {
-				if t.Groups[p.Layout.Group].Slots[slot] == id {
-					plan.Bytes += p.Layout.Scheme.ChunkSize(p.Layout.Size)
-					moved += repair.Moved(p.Layout, up[id])
-				}
+	err := eachPart(ctx, n.registry, func(p metadata.OwnedPart) {
+		for _, slot := range p.Layout.Slots {
+			if t.Groups[p.Layout.Group].Slots[slot] == id {
+				plan.Bytes += p.Layout.Scheme.ChunkSize(p.Layout.Size)
+				moved += repair.Moved(p.Layout, up[id])
 			}
 		}
-		if len(page) == 0 {
-			break
-		}
-		last = &page[len(page)-1]
+	})
+	if err != nil {
+		return plan, err
 	}
 	policy, err := n.registry.RepairPolicy()
 	if err != nil {
@@ -139,6 +133,20 @@ func (n *Node) planStore(t metadata.Topology, nodes []admin.Node, id layout.Stor
 
 // planPage is how many part rows a plan looks at together.
 const planPage = 1024
+
+// eachPart calls do with every part row there is, garbage among them.
+func eachPart(ctx context.Context, records partRecords, do func(metadata.OwnedPart)) error {
+	for last := (*metadata.OwnedPart)(nil); ; {
+		page, err := records.AllParts(last, planPage)
+		if err = errors.Join(err, ctx.Err()); err != nil || len(page) == 0 {
+			return err
+		}
+		for _, p := range page {
+			do(p)
+		}
+		last = &page[len(page)-1]
+	}
+}
 
 // takers counts the nodes with a store that may be given slots when some stores
 // are gone, and the room of those.

@@ -157,6 +157,6 @@ func (h *Healer) copy(ctx context.Context, l layout.Layout, i int, from chunksto
 	}
 	defer r.Close()
 	return h.write(ctx, l, i, info.Label, start, func(w chunkstore.Writer) error {
-		return readWhole(r, l.Chunk(i), l.Scheme.ChunkSize(l.Size), w.WriteBlock)
+		return readWhole(r, l.Chunk(i), l.Scheme.ChunkSize(l.Size), h.paced(ctx, w, movedPerByte(l.Scheme, true)).WriteBlock)
 	})
 }

@@ -165,7 +165,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 	h.turn.Lock()
 	defer h.turn.Unlock()
 	var healed Healed
-	discarded, err := Discarded(h.cfg.Records.Garbage)
+	discarded, err := ReadDiscards(h.cfg.Records.Garbage)
 	if err != nil {
 		return healed, err
 	}
@@ -185,7 +185,7 @@ func (h *Healer) Sweep(ctx context.Context) (Healed, error) {
 			return healed, err
 		}
 		for _, p := range page {
-			if kept, found := discarded[p.Upload]; !found || kept.Has(p.Number) {
+			if !discarded.Has(p) {
 				list = h.examine(ctx, list, p, &healed)
 				w.examine(p, &healed)
 			}
@@ -266,11 +266,20 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Discarded are the uploads whose chunks are garbage, and so not to be healed, but
-// for the parts that an object names; list lists the garbage queue. It only saves
-// work: a record that is gone cannot be made to name anything.
-func Discarded(list func(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)) (map[layout.UploadID]metadata.PartSet, error) {
-	uploads := map[layout.UploadID]metadata.PartSet{}
+// Discards are the uploads whose chunks are garbage, and so not to be healed, but
+// for the parts that an object names. They only save work: a record that is gone
+// cannot be made to name anything.
+type Discards map[layout.UploadID]metadata.PartSet
+
+// Has reports whether the chunks of a part are garbage.
+func (d Discards) Has(p metadata.OwnedPart) bool {
+	kept, found := d[p.Upload]
+	return found && !kept.Has(p.Number)
+}
+
+// ReadDiscards reads them from the garbage queue, which list lists.
+func ReadDiscards(list func(after *metadata.Garbage, limit int) ([]metadata.Garbage, error)) (Discards, error) {
+	uploads := Discards{}
 	for last := (*metadata.Garbage)(nil); ; {
 		page, err := list(last, pageEntries)
 		if err != nil || len(page) == 0 {
@@ -475,7 +484,7 @@ func (h *Healer) rebuild(ctx context.Context, l layout.Layout, i int, start star
 		return err
 	}
 	return h.write(ctx, l, i, label, start, func(w chunkstore.Writer) error {
-		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, h.paced(ctx, w, int64(l.Scheme.Data)))
+		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, h.paced(ctx, w, movedPerByte(l.Scheme, false)))
 	})
 }
 

@@ -12,11 +12,14 @@ import (
 // Moved is how many bytes it takes to make a chunk of a part: it is written, and
 // read from the former holder of its slot, or k others are.
 func Moved(l layout.Layout, copied bool) int64 {
-	reads := int64(l.Scheme.Data)
+	return movedPerByte(l.Scheme, copied) * l.Scheme.ChunkSize(l.Size)
+}
+
+func movedPerByte(s layout.Scheme, copied bool) int64 {
 	if copied {
-		reads = 1
+		return 2
 	}
-	return (reads + 1) * l.Scheme.ChunkSize(l.Size)
+	return int64(s.Data) + 1
 }
 
 // pacedWriter takes the blocks of a chunk no faster than the bandwidth allows.
@@ -24,13 +27,13 @@ type pacedWriter struct {
 	chunkstore.Writer
 	h     *Healer
 	ctx   context.Context // of the chunk
-	times int64           // a byte is moved, if it is written
+	moved int64           // bytes, for each that is written
 	began time.Time       // the work for the next block
 }
 
-// paced is a writer for a chunk that is made of so many others.
-func (h *Healer) paced(ctx context.Context, w chunkstore.Writer, reads int64) *pacedWriter {
-	return &pacedWriter{Writer: w, h: h, ctx: ctx, times: reads + 1, began: time.Now()}
+// paced is a writer for a chunk for each byte of which so many are moved.
+func (h *Healer) paced(ctx context.Context, w chunkstore.Writer, moved int64) *pacedWriter {
+	return &pacedWriter{Writer: w, h: h, ctx: ctx, moved: moved, began: time.Now()}
 }
 
 func (w *pacedWriter) WriteBlock(block []byte) error {
@@ -38,7 +41,7 @@ func (w *pacedWriter) WriteBlock(block []byte) error {
 		return err
 	}
 	defer func() { w.began = time.Now() }()
-	return w.h.cfg.Pacer.rest(w.ctx, w.began, w.h.takes(w.times*int64(len(block))))
+	return w.h.cfg.Pacer.rest(w.ctx, w.began, w.h.takes(w.moved*int64(len(block))))
 }
 
 // takes is how long it should take to move so many bytes, so as to keep to the
@@ -48,7 +51,7 @@ func (h *Healer) takes(moved int64) time.Duration {
 	if p, err := h.cfg.Records.RepairPolicy(); err == nil {
 		nodes := 1
 		if p.Total > 0 {
-			nodes = h.cfg.View().Holding() // a look at all groups
+			nodes = h.cfg.Pacer.sharers(h.cfg.View())
 		}
 		bandwidth = p.BandwidthOr(bandwidth, nodes)
 	}
@@ -59,6 +62,20 @@ func (h *Healer) takes(moved int64) time.Duration {
 type Pacer struct {
 	mu   sync.Mutex
 	busy time.Time // until when the bandwidth is used up
+
+	view    *layout.View // that holding was counted in
+	holding int
+}
+
+// sharers are the nodes that share a total, counted once for each view: that is a
+// look at all groups, and asked for with every block.
+func (p *Pacer) sharers(v *layout.View) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if v != p.view {
+		p.view, p.holding = v, v.Holding()
+	}
+	return p.holding
 }
 
 // rest waits until what began at a time, and takes so long by the bandwidth, is

@@ -8,6 +8,7 @@ import (
 
 	"partstore/chunkstore"
 	"partstore/internal/layout"
+	"partstore/internal/testrand"
 )
 
 // However many stores are healed at the same time, together they keep to the
@@ -53,7 +54,7 @@ func TestEachBlockIsPaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.Abort()
-		began, paced := time.Now(), h.paced(t.Context(), w, 4)
+		began, paced := time.Now(), h.paced(t.Context(), w, 5)
 		for i := range 3 {
 			time.Sleep(time.Second / 2) // the work for the block
 			if err := paced.WriteBlock(make([]byte, layout.BlockSize)); err != nil {
@@ -64,6 +65,30 @@ func TestEachBlockIsPaced(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The bandwidth bounds chunks that are copied as it does those that are rebuilt.
+func TestEveryWayToMakeAChunkIsPaced(t *testing.T) {
+	r := testrand.New(t)
+	for how, former := range map[outcome]bool{copied: true, rebuilt: false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newHealBench(t)
+			for range 5 {
+				b.put(r, 1000)
+			}
+			b.move(2).away.Store(!former)
+			h := b.healer(2)
+			h.cfg.Bandwidth = Moved(b.parts[0].Layout, former)
+			began := time.Now()
+			healed, err := h.Sweep(t.Context())
+			if err != nil || healed.Rebuilt != 5 || healed.Copied > 0 != former {
+				t.Errorf("outcome %d: %+v, %v", how, healed, err)
+			}
+			if took := time.Since(began); took != 5*time.Second {
+				t.Errorf("outcome %d: five chunks, one a second, took %s", how, took)
+			}
+		})
+	}
 }
 
 // Time in which several chunks are rebuilt counts once.

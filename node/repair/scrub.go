@@ -108,7 +108,8 @@ func (s *Scrub) pass(ctx context.Context) error {
 			return err
 		}
 		if now := s.State(); now.Wrapped {
-			page = slices.DeleteFunc(page, func(x chunkstore.Info) bool { return x.ID.Compare(from(now)) > 0 })
+			end := from(now)
+			page = slices.DeleteFunc(page, func(x chunkstore.Info) bool { return x.ID.Compare(end) > 0 })
 		} else if len(page) == 0 && now.From != "" {
 			s.advance(func(n *ScrubState) { n.Position, n.After, n.Wrapped = layout.ChunkID{}, "", true })
 			continue
