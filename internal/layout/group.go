@@ -78,7 +78,7 @@ func newPicker(candidates []Candidate) *picker {
 			}
 			at = [2]int{z, len(p.zones[z].nodes)}
 			nodes[c.Node] = at
-			p.zones[z].nodes = append(p.zones[z].nodes, nodeStores{hash: mix(words(c.Node)...)})
+			p.zones[z].nodes = append(p.zones[z].nodes, nodeStores{hash: mix(binary.BigEndian.Uint64(c.Node[:8]), binary.BigEndian.Uint64(c.Node[8:]))})
 		}
 		n := &p.zones[at[0]].nodes[at[1]]
 		n.stores = append(n.stores, c)
@@ -141,12 +141,11 @@ func earliest(n int, value func(int) float64) (best int) {
 
 // race is an exponential variate that group and hash decide.
 func race(group GroupID, hash uint64) float64 {
-	return -math.Log((float64(mix(uint64(group), hash)>>11) + 0.5) / (1 << 53))
+	return exponential(mix(uint64(group), hash))
 }
 
-func words(d [16]byte) []uint64 {
-	return []uint64{binary.BigEndian.Uint64(d[:8]), binary.BigEndian.Uint64(d[8:])}
-}
+// exponential makes a variate with a mean of 1 of a hash.
+func exponential(h uint64) float64 { return -math.Log((float64(h>>11) + 0.5) / (1 << 53)) }
 
 func hashName(s string) uint64 {
 	h := mix(uint64(len(s)))
@@ -160,6 +159,5 @@ func hashName(s string) uint64 {
 // group, scaled into (0, 1e9] for every sane hash and capacity.
 func rendezvous(group GroupID, c Candidate) float64 {
 	h := mix(uint64(group), binary.BigEndian.Uint64(c.Store[:8]), binary.BigEndian.Uint64(c.Store[8:]))
-	unit := (float64(h>>11) + 0.5) / (1 << 53)
-	return min(weight(c)/-math.Log(unit), 1e11)
+	return min(weight(c)/exponential(h), 1e11)
 }

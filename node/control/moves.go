@@ -71,23 +71,26 @@ func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlo
 		)
 	})
 	f := c.fleet(t)
-	plan := f.Plan(t.Groups)
-	for _, w := range wishes {
-		if w.state < metadata.DutyOut && underWay >= c.cfg.Moves {
-			break
+	if len(wishes) > 0 {
+		plan := f.Plan(t.Groups)
+		for _, w := range wishes {
+			if w.state < metadata.DutyOut && underWay >= c.cfg.Moves {
+				break
+			}
+			if to, ok := plan.Successor(w.group.ID, w.slot); ok {
+				return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, true
+			}
 		}
-		if to, ok := plan.Successor(w.group.ID, w.slot); ok {
-			return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, true
-		}
+		return metadata.MoveSlot{}, false
 	}
-	if !c.cfg.Rebalance || len(wishes) > 0 || underWay >= c.cfg.Moves {
+	if !c.cfg.Rebalance || underWay >= c.cfg.Moves {
 		return metadata.MoveSlot{}, false
 	}
 	now := state{version, len(f.Takers)}
 	if c.balanced == now {
 		return metadata.MoveSlot{}, false
 	}
-	change, ok := plan.Balance()
+	change, ok := f.Balance(t.Groups)
 	if !ok {
 		c.balanced = now
 	}
