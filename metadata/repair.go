@@ -67,6 +67,9 @@ func (v RepairVerb) String() string {
 	return "unknown"
 }
 
+// Throttles reports whether the verb takes a bandwidth.
+func (v RepairVerb) Throttles() bool { return v == RepairThrottle || v == RepairThrottleTotal }
+
 // MaxRepairBandwidth bounds what a throttle takes, in bytes a second.
 const MaxRepairBandwidth = 1 << 40
 
@@ -93,7 +96,7 @@ func (x *changeRepair) code(c *coder) {
 
 func (x *changeRepair) apply(m *machine) (result, error) {
 	return m.once(x.Request, func() (result, error) {
-		if x.Change.Verb >= RepairThrottle && x.Change.Bandwidth > MaxRepairBandwidth {
+		if x.Change.Verb.Throttles() && x.Change.Bandwidth > MaxRepairBandwidth {
 			return refuse(ErrInvalid), nil
 		}
 		var p RepairPolicy

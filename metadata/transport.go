@@ -209,31 +209,32 @@ func unseats(id raft.ServerID, entries []*raft.Log) (index uint64) {
 // bringsUp reports whether this node leads term and has to bring the member up
 // to date.
 func (r *Raft) bringsUp(term uint64, id raft.ServerID) bool {
-	select {
-	case <-r.started:
-	default:
-		return false
-	}
-	return r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term &&
+	return r.hasStarted() && r.raft.State() == raft.Leader && r.raft.CurrentTerm() == term &&
 		slices.ContainsFunc(r.servers(), func(s raft.Server) bool { return s.ID == id })
 }
 
 // commitIndex is Raft's, 0 before there is one.
 func (r *Raft) commitIndex() uint64 {
-	select {
-	case <-r.started:
-		return r.raft.CommitIndex()
-	default:
+	if !r.hasStarted() {
 		return 0
 	}
+	return r.raft.CommitIndex()
 }
 
 // latestServers are those of servers, none before there are any.
 func (r *Raft) latestServers() []raft.Server {
+	if !r.hasStarted() {
+		return nil
+	}
+	return r.servers()
+}
+
+// hasStarted reports whether raft is set: it begins to call its transport before.
+func (r *Raft) hasStarted() bool {
 	select {
 	case <-r.started:
-		return r.servers()
+		return true
 	default:
-		return nil
+		return false
 	}
 }

@@ -66,11 +66,6 @@ var repairVerbs = map[string]metadata.RepairVerb{
 	metadata.RepairThrottleTotal.String(): metadata.RepairThrottleTotal,
 }
 
-// throttles reports whether a verb takes a bandwidth.
-func throttles(v metadata.RepairVerb) bool {
-	return v == metadata.RepairThrottle || v == metadata.RepairThrottleTotal
-}
-
 func (h *handler) changeRepair(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	verb, known := repairVerbs[q.Get("verb")]
@@ -78,7 +73,7 @@ func (h *handler) changeRepair(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: verb %q", ErrInvalid, q.Get("verb"))
 	}
 	var bandwidth uint64
-	if throttles(verb) {
+	if verb.Throttles() {
 		var err error
 		if bandwidth, err = strconv.ParseUint(q.Get("bytes_per_second"), 10, 64); err != nil || bandwidth > metadata.MaxRepairBandwidth {
 			return nil, fmt.Errorf("%w: bytes_per_second %q is not within 0 to %d", ErrInvalid, q.Get("bytes_per_second"), uint64(metadata.MaxRepairBandwidth))
@@ -103,7 +98,7 @@ func (c *Client) Repair(ctx context.Context) (p RepairPolicy, err error) {
 // is that of a throttle.
 func (c *Client) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
 	v := url.Values{"verb": {verb.String()}}
-	if throttles(verb) {
+	if verb.Throttles() {
 		v.Set("bytes_per_second", strconv.FormatUint(bytesPerSecond, 10))
 	}
 	return c.call(ctx, http.MethodPost, "/v1/repair", v, nil)
