@@ -3,7 +3,6 @@ package cluster
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -90,20 +89,6 @@ func (p *crashPoint) pass(from string, b []byte) error {
 	return net.ErrClosed
 }
 
-// heldConn is a connection to a peer that a crashPoint watches.
-type heldConn struct {
-	net.Conn
-	from  string
-	point *crashPoint
-}
-
-func (c heldConn) Write(b []byte) (int, error) {
-	if err := c.point.pass(c.from, b); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
-}
-
 // metric reads a metric of a node.
 func metric(c *testcluster.Cluster, i int, name string) (value int, err error) {
 	resp, err := http.Get("http://" + c.Addrs(i).Admin + "/metrics")
@@ -133,14 +118,10 @@ func TestCrashesBetweenChunksAndRecord(t *testing.T) {
 	c := start(t, func(cfg *node.Config) {
 		cfg.OrphanInterval = 30 * time.Millisecond
 		cfg.HealInterval = 24 * time.Hour // else parts that were taken narrow are widened, and their old chunks freed
-		dial, name := cfg.DialPeer, cfg.Name
-		cfg.DialPeer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return heldConn{conn, name, point}, nil
-		}
+		name := cfg.Name
+		checkWrites(cfg, func(string) func([]byte) error {
+			return func(b []byte) error { return point.pass(name, b) }
+		})
 	})
 	t.Cleanup(point.fail) // else a failed test waits for ever
 	const unnamed, freed, passes = "partstore_gc_unnamed_chunks", "partstore_gc_freed_chunks_total", "partstore_gc_orphan_passes_total"

@@ -68,6 +68,25 @@ func onDisk(c *testcluster.Cluster, i int, use func(*chunkstore.Disk)) {
 	c.Must(disk.Close())
 }
 
+// empty deletes all chunks of a stopped node's store and returns them.
+func empty(c *testcluster.Cluster, i int) (deleted []layout.ChunkID) {
+	c.T.Helper()
+	onDisk(c, i, func(disk *chunkstore.Disk) {
+		for {
+			page, err := disk.List(c.T.Context(), layout.ChunkID{}, 1000)
+			c.Must(err)
+			if len(page) == 0 {
+				return
+			}
+			for _, info := range page {
+				c.Must(disk.Delete(c.T.Context(), info.ID))
+				deleted = append(deleted, info.ID)
+			}
+		}
+	})
+	return deleted
+}
+
 // stored stops the cluster and returns all chunks on the drives of its nodes.
 func stored(c *testcluster.Cluster) map[layout.ChunkID]bool {
 	c.T.Helper()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"testing"
 
 	"partstore/internal/layout"
@@ -30,6 +31,32 @@ func start(t *testing.T, configure ...func(*node.Config)) *testcluster.Cluster {
 	c := testcluster.Start(t, 6, scheme, configure...)
 	c.Must(c.Client(1).CreateBucket(t.Context(), bucket), "create bucket")
 	return c
+}
+
+// checkedConn is a connection to a peer. What is written to it must pass a check.
+type checkedConn struct {
+	net.Conn
+	check func(b []byte) error
+}
+
+func (c checkedConn) Write(b []byte) (int, error) {
+	if err := c.check(b); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// checkWrites has all that a node writes to a peer pass a check, made for each
+// connection of the peer's address.
+func checkWrites(cfg *node.Config, check func(addr string) func(b []byte) error) {
+	dial := cfg.DialPeer
+	cfg.DialPeer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return checkedConn{conn, check(addr)}, nil
+	}
 }
 
 // payload returns n bytes that a seed determines.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"partstore/internal/layout"
 	"partstore/internal/testcluster"
 	"partstore/node"
+	"partstore/node/repair"
 )
 
 // How fast a store that came back empty is filled, without a throttle: chunks a
@@ -55,20 +55,7 @@ func healRate(b *testing.B, size, count int) float64 {
 	}
 	const emptied = 6
 	c.Must(c.Stop(emptied))
-	lost := 0
-	onDisk(c, emptied, func(disk *chunkstore.Disk) {
-		for {
-			page, err := disk.List(b.Context(), layout.ChunkID{}, 1000)
-			c.Must(err)
-			if len(page) == 0 {
-				return
-			}
-			for _, info := range page {
-				c.Must(disk.Delete(b.Context(), info.ID))
-				lost++
-			}
-		}
-	})
+	lost := len(empty(c, emptied))
 	c.Must(c.Start(emptied))
 	c.WaitReady()
 	var took float64
@@ -115,20 +102,6 @@ func driveRate(b *testing.B, size int64) float64 {
 		}
 		return w.Commit()
 	}
-	read := func(i int64) error {
-		r, err := disk.Open(b.Context(), id(i), 0, -1)
-		if err != nil {
-			return err
-		}
-		buf := make([]byte, layout.BlockSize)
-		for err == nil {
-			_, err = r.Next(buf)
-		}
-		if err == io.EOF {
-			err = nil
-		}
-		return errors.Join(err, r.Close())
-	}
 	var next atomic.Int64
 	run := func(until int64, each func(int64) error) {
 		inParallel(func() {
@@ -146,7 +119,7 @@ func driveRate(b *testing.B, size int64) float64 {
 	run(2*count, func(i int64) error {
 		var err error
 		for j := range int64(scheme.Data) {
-			err = errors.Join(err, read(1+(i+j*37)%count))
+			err = errors.Join(err, repair.Verify(b.Context(), disk, id(1+(i+j*37)%count), size))
 		}
 		return errors.Join(err, write(i))
 	})

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -15,40 +14,25 @@ import (
 	"partstore/node"
 )
 
-// chunkConn is a connection to a peer that carries no chunks while the peer is
-// the one that gets none.
-type chunkConn struct {
-	net.Conn
-	peer   string
-	none   *atomic.Pointer[string] // peer address
-	chunks bool
-}
-
-func (c *chunkConn) Write(b []byte) (int, error) {
-	c.chunks = c.chunks || bytes.Contains(b, []byte("partstore-chunks"))
-	if none := c.none.Load(); c.chunks && none != nil && *none == c.peer {
-		return 0, net.ErrClosed
-	}
-	return c.Conn.Write(b)
-}
-
 // A part that was taken without one of its chunks survives the loss of fewer
 // nodes until that is healed, and ok-to-stop says so.
 func TestStoppingWaitsForChunksToBeHealed(t *testing.T) {
 	rnd := testrand.New(t)
-	var none atomic.Pointer[string]
+	var none atomic.Pointer[string] // address of the peer that gets no chunks
 	var healInterval atomic.Int64
 	healInterval.Store(int64(time.Hour))
 	c := start(t, func(cfg *node.Config) {
 		cfg.HealInterval = time.Duration(healInterval.Load())
-		dial := cfg.DialPeer
-		cfg.DialPeer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
+		checkWrites(cfg, func(addr string) func([]byte) error {
+			chunks := false // are what the connection carries
+			return func(b []byte) error {
+				chunks = chunks || bytes.Contains(b, []byte("partstore-chunks"))
+				if at := none.Load(); chunks && at != nil && *at == addr {
+					return net.ErrClosed
+				}
+				return nil
 			}
-			return &chunkConn{Conn: conn, peer: addr, none: &none}, nil
-		}
+		})
 	})
 	const coordinator, asked, without = 1, 2, 6
 	stop := []int{3, 4}
