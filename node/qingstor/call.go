@@ -2,6 +2,7 @@ package qingstor
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -75,12 +76,16 @@ func (c *call) findBucket(ctx context.Context) (err error) {
 	if c.addr.level == serviceLevel || c.route.access == creator {
 		return nil
 	}
-	if !validBucketName(c.addr.bucket) { // such a bucket cannot exist
-		return metadata.ErrBucketNotFound
+	err = metadata.ErrBucketNotFound
+	if validBucketName(c.addr.bucket) { // others cannot exist
+		// Good enough here: every operation asks the registry again for what it
+		// is about, and a bucket that is gone shows there.
+		c.bucket, err = c.Registry.BucketRights(ctx, c.addr.bucket)
 	}
-	// Good enough here: every operation asks the registry again for what it
-	// is about, and a bucket that is gone shows there.
-	if c.bucket, err = c.Registry.BucketRights(ctx, c.addr.bucket); err != nil {
+	if c.r.Method == http.MethodOptions && errors.Is(err, metadata.ErrBucketNotFound) {
+		return nil // a preflight is always answered 200; no rule matches it
+	}
+	if err != nil {
 		return err
 	}
 	return c.decorate()

@@ -80,5 +80,13 @@ func TestCORS(t *testing.T) {
 			}
 		}
 	})
-	s.refuses(t, request{method: "OPTIONS", target: "/missing-bucket/x", unsigned: true}, 404, "bucket_not_exists")
+	t.Run("no bucket has no rules", func(t *testing.T) {
+		for _, target := range []string{"/missing-bucket/x", "/missing-bucket", "/no.bucket/x"} {
+			r := preflight("http://w.a.com", "GET", "")
+			r.target = target
+			if origin, _, _, _, _, _ := allow(r); origin != "" {
+				t.Errorf("%s: origin %q", target, origin)
+			}
+		}
+	})
 }

@@ -159,7 +159,7 @@ func TestEveryRouteRefuses(t *testing.T) {
 			_, rest, _ := strings.Cut(r.target[1:], "bucket")
 			r.target = "/missing-bucket" + rest
 			return r
-		}, 404, "bucket_not_exists", func(r route) bool { return r.level == serviceLevel || r.access == creator }},
+		}, 404, "bucket_not_exists", func(r route) bool { return r.level == serviceLevel || r.access == creator || r.method == "OPTIONS" }},
 		{"stranger", func(r request) request { r.accessKey = otherKey; return r },
 			403, "permission_denied", func(r route) bool { return r.access < reader }},
 		{"half a customer key", func(r request) request {
