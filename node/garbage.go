@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,63 +49,6 @@ func (n *Node) openRepair() {
 func ownerOf(b []byte) (layout.UploadID, layout.PartNumber, error) {
 	l, err := decodeLabel(b)
 	return l.ref.ID, l.number, err
-}
-
-// scrubFile in the data directory says how far the scrub of a store has come.
-func (n *Node) scrubFile(id layout.StoreID) string {
-	name := "scrub.json" // of the store that is there, too
-	if id != n.formation.identity().Store {
-		name = fmt.Sprintf("scrub-%s.json", id)
-	}
-	return filepath.Join(n.cfg.DataDir, name)
-}
-
-// loadScrub returns the zero state if there is none, or none that can be read:
-// then the scrub begins anew.
-func (n *Node) loadScrub(file string) (s repair.ScrubState) {
-	b, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(b, &s)
-	}
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			n.log.Warn("scrub begins anew", "err", err)
-		}
-		return repair.ScrubState{}
-	}
-	return s
-}
-
-// saveScrub is not synced: a power loss costs some chunks being read again.
-func saveScrub(file string, s repair.ScrubState) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(file+".new", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
-}
-
-func (s *localStore) scrubbed() admin.Scrub {
-	state := s.scrub.State()
-	return admin.Scrub{Began: state.Began, Verified: state.Verified, Damaged: state.Damaged}
-}
-
-// scrubbed is how far this node's scrubs have come: as far as the last of them.
-func (n *Node) scrubbed() (all admin.Scrub) {
-	for i, s := range n.ownStores() {
-		one := s.scrubbed()
-		if i == 0 || one.Began.Before(all.Began) {
-			all.Began = one.Began
-		}
-		if i == 0 || one.Verified.Before(all.Verified) {
-			all.Verified = one.Verified
-		}
-		all.Damaged += one.Damaged
-	}
-	return all
 }
 
 // freedCounts is what was freed on a store since its node started.

@@ -174,6 +174,7 @@ func (n *Node) openPeers() (err error) {
 			serviceDrop:           n.handleDrop,
 			serviceSuspect:        n.handleSuspect,
 			serviceSweep:          n.handleSweep,
+			serviceScrub:          n.handleScrub,
 		},
 		FormationCalls: map[string]peer.Handler{serviceForm: n.handleFormation},
 	})

@@ -18,6 +18,7 @@ const (
 	serviceDrop    = "chunks/drop"
 	serviceSuspect = "chunks/suspect"
 	serviceSweep   = "gc/sweep"
+	serviceScrub   = "scrub"
 )
 
 // raftStreams carries Raft over the peer listener.

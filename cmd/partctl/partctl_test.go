@@ -109,7 +109,7 @@ func (f *fakeCluster) Nodes(context.Context) ([]admin.Node, error) {
 	return []admin.Node{
 		{ID: f.members.Members[0].ID, Name: "node1", Zone: "east", Alive: true, Role: admin.RoleVoter, AppliedIndex: &applied, Version: "v0.1.0",
 			Stores: []admin.Store{{ID: layout.StoreID{0xfd}, State: admin.StoreDown, FreeBytes: -1, Duty: "dead"}, {ID: layout.StoreID{0xfe}, State: admin.StoreUp, FreeBytes: 1 << 30, CapacityBytes: 2 << 30, Duty: "out", Slots: 57, Reason: "absent",
-				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Damaged: 17}}},
+				Dir: "/mnt/b", Fault: "EIO on it", Scrub: &admin.Scrub{Began: time.Unix(1700000000, 0), Read: 1300, Total: 4100, Hurried: true, Damaged: 17}}},
 			Refused:   []admin.RefusedDir{{Dir: "/mnt/c", Fault: "of another node"}},
 			Heal:      &admin.Heal{Chunks: 77, Rebuilt: 13, AllRebuilt: 31, RebuildSeconds: 62, Narrow: 515, AllWidened: 616},
 			Lifecycle: &admin.Lifecycle{Began: time.Unix(1700000000, 0), Bucket: "photos", Failed: 23, Expired: 19, Aborted: 29}},
@@ -163,6 +163,14 @@ func (f *fakeCluster) JudgeStop(_ context.Context, nodes []layout.NodeID) (admin
 		return admin.StopVerdict{Margin: -1, Voters: 2, Majority: 3, Problems: []string{"the registry would lose its majority"}}, nil
 	}
 	return admin.StopVerdict{Margin: 1, Voters: 4, Majority: 3}, nil
+}
+
+// RunScrub knows the stores of node1, of which the second can be asked.
+func (f *fakeCluster) RunScrub(_ context.Context, store layout.StoreID) error {
+	if store != (layout.StoreID{0xfe}) {
+		return fmt.Errorf("%w: store %s", admin.ErrUnavailable, store)
+	}
+	return f.registry()
 }
 
 func (f *fakeCluster) Garbage(context.Context) (admin.GarbageStatus, error) {
@@ -325,7 +333,11 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 		{"simulation in JSON", down, "sim --nodes 12 --zones 3 --stores 2 --groups 100 --scheme 3+1 -o json", 0, []string{`"seed"`, `"3+1"`, `"at_risk"`, `"share_slots"`}},
 		{"simulation of words", down, "sim --stored much", 2, []string{"much"}},
 		{"simulation of nothing", down, "sim --nodes 0", 2, []string{"usage"}},
-		{"scrub", sound, "scrub status", 0, []string{"2023-11-14T22:13:20Z", "never", "17", "?"}},
+		{"scrub", sound, "scrub status", 0, []string{"2023-11-14T22:13:20Z", "1300 of 4100 (run)", "never", "17", "?"}},
+		{"run a scrub", sound, "scrub run", 0, []string{"node1", layout.StoreID{0xfe}.String(), "begun"}},
+		{"run a scrub of a dead store", sound, "scrub run " + layout.StoreID{0xfe}.String() + " " + layout.StoreID{0xfd}.String(), 4, []string{"begun", "1 of 2 stores"}},
+		{"run a scrub without a leader", down, "scrub run", 4, []string{"registry unavailable"}},
+		{"run a scrub of no store", sound, "scrub run fe", 1, []string{`store "fe"`}},
 		{"lifecycle", sound, "lifecycle status", 0, []string{"LEFT OUT", "2023-11-14T22:13:20Z", "photos", "never", "23", "19", "29", "?"}},
 		{"garbage", sound, "gc status", 0, []string{"3.0 GiB in 42 chunks in 7 parts", "1.0 MiB in 6 chunks", "10m0s", "node1", "2.0 MiB in 5 chunks", "?"}},
 		{"free garbage", sound, "gc run", 0, []string{"Freed 1.0 MiB in 6 chunks of 1 parts"}},

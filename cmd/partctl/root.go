@@ -88,7 +88,7 @@ func newRoot(e *env) *cobra.Command {
 			newKeyDelete(e), newKeyReseal(e)),
 		group("gc", "Space that deleted, replaced and aborted uploads give back", newGCStatus(e), newGCRun(e)),
 		group("repair", "How chunks are healed", newRepairStatus(e), newRepairPause(e), newRepairResume(e), newRepairThrottle(e)),
-		group("scrub", "Whether the drives still hold what was written", newScrubStatus(e)),
+		group("scrub", "Whether the drives still hold what was written", newScrubStatus(e), newScrubRun(e)),
 		group("lifecycle", "What the rules of buckets delete", newLifecycleStatus(e)),
 		group("upload", "Multipart uploads in progress", newUploadList(e), newUploadShow(e), newUploadAbort(e)),
 		group("object", "Completed objects", newObjectInspect(e)),

@@ -57,6 +57,11 @@ func (f *fakeService) Garbage(context.Context) (admin.GarbageStatus, error) {
 	return f.garbage, f.err
 }
 
+func (f *fakeService) RunScrub(_ context.Context, store layout.StoreID) error {
+	f.asked = store
+	return nil
+}
+
 func (f *fakeService) SweepGarbage(context.Context) (admin.GarbageSwept, error) {
 	return f.swept, f.err
 }
@@ -238,6 +243,8 @@ func TestClientGetsWhatTheServiceSays(t *testing.T) {
 		t.Errorf("a limit above the limit: %v", err)
 	}
 	stop := []layout.NodeID{{7}, {8}}
+	err = client.RunScrub(ctx, layout.StoreID{0xfe})
+	same(t, "RunScrub asked for", f.asked, err, any(layout.StoreID{0xfe}))
 	verdict, err := client.JudgeStop(ctx, stop)
 	same(t, "JudgeStop", verdict, err, admin.StopVerdict{Margin: 1, Voters: 4, Majority: 3, Problems: []string{"one"}})
 	same(t, "JudgeStop asked for", f.asked, nil, any(stop))

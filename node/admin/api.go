@@ -173,14 +173,6 @@ type Heal struct {
 	AllLetGo   int `json:"all_let_go"`  // chunks freed here that another store has
 }
 
-// Scrub is how far a node has come in reading a whole store, or all of its stores.
-// Times are those of the node's clock.
-type Scrub struct {
-	Began    time.Time `json:"began"`    // of the pass under way
-	Verified time.Time `json:"verified"` // begin of the last complete pass; zero: none yet
-	Damaged  int       `json:"damaged"`  // chunks found damaged, by all passes
-}
-
 // Lifecycle is how far a node has come in applying the lifecycle rules of all
 // buckets, which it does while it leads, and what that deleted since it started.
 // Times are those of the node's clock.

@@ -20,6 +20,7 @@
 //	GET    /v1/object?bucket=&key=                     ObjectReport
 //	GET    /v1/gc                                      GarbageStatus
 //	POST   /v1/gc/run                                  GarbageSwept
+//	POST   /v1/scrub/run?store=                        204
 //	GET    /v1/registry/capacity                       RegistryCapacity
 //	GET    /v1/registry/backup                         a backup (metadata/backup.go)
 //	GET    /livez                                      200 while the process answers

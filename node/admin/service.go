@@ -83,6 +83,11 @@ type Service interface {
 	// SweepGarbage has the leader free what is due.
 	SweepGarbage(ctx context.Context) (GarbageSwept, error)
 
+	// RunScrub has the node of a store begin to read it in full now; one that does so
+	// goes on. A store that is not known is an error wrapping ErrNotFound, and one
+	// whose node cannot be asked ErrUnavailable.
+	RunScrub(ctx context.Context, store layout.StoreID) error
+
 	// Events returns the last events, at most limit, oldest first. The answer is
 	// as old as this node's copy of the registry.
 	Events(ctx context.Context, limit int) ([]Event, error)

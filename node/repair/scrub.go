@@ -21,8 +21,10 @@ type Scrub struct {
 
 	told int // of Damaged; only Run touches it
 
-	mu  sync.Mutex
-	now ScrubState
+	mu        sync.Mutex
+	now       ScrubState
+	hurry     bool   // the next pass begins anew, and hurries
+	interrupt func() // ends the pass under way
 }
 
 // ScrubConfig says how to scrub a store. All fields are required.
@@ -53,7 +55,12 @@ type ScrubState struct {
 	// goes on with the first, and ends at From.
 	From    string    `json:"from,omitempty"`
 	Wrapped bool      `json:"wrapped,omitempty"`
-	Began   time.Time `json:"began"` // of the pass under way
+	Hurried bool      `json:"hurried,omitempty"` // the pass does not take the period: see Hurry
+	Began   time.Time `json:"began"`             // of the pass under way
+	// Read is how many chunks the last pass has read, and Total about how many
+	// there are.
+	Read  int `json:"read,omitempty"`
+	Total int `json:"total,omitempty"`
 	// Verified is when the last complete pass began: everything older has been
 	// read since then. Zero: there was none.
 	Verified time.Time `json:"verified"`
@@ -62,7 +69,7 @@ type ScrubState struct {
 
 // NewScrub returns a Scrub that goes on from a saved state.
 func NewScrub(cfg ScrubConfig, from ScrubState) *Scrub {
-	s := &Scrub{cfg: cfg, told: from.Damaged, now: from}
+	s := &Scrub{cfg: cfg, told: from.Damaged, now: from, interrupt: func() {}}
 	if at, err := layout.ParseChunkID(from.After); err == nil {
 		s.now.Position = at
 	}
@@ -76,26 +83,50 @@ func (s *Scrub) State() ScrubState {
 	return s.now
 }
 
+// Hurry has all of the store read now: it ends the pass under way and begins one that
+// rests after each chunk for as long as reading it took, so that half of the drive's
+// time is left to clients. One that hurries already goes on.
+func (s *Scrub) Hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.now.Hurried {
+		s.hurry = true
+		s.interrupt()
+	}
+}
+
 // Run scrubs until ctx ends, one pass after the other.
 func (s *Scrub) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+		pass, end := context.WithCancel(ctx)
+		s.enter(end)
+		if err := s.pass(pass); err != nil && pass.Err() == nil {
 			s.cfg.Logger.Info("scrub", "err", err)
-			if rest(ctx, time.Minute) != nil {
-				return nil
-			}
+			_ = rest(pass, time.Minute) // or until the next pass is due
 		}
+		end()
 	}
 	return nil
 }
 
-// pass reads what is left of a pass. It takes the period for the whole store, so
-// a store of few chunks is read slowly, too.
+// enter goes on with the pass under way, or begins anew if somebody is in a hurry.
+func (s *Scrub) enter(interrupt func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.interrupt = interrupt
+	if s.hurry {
+		s.hurry, s.now = false, ScrubState{Hurried: true, Began: s.now.Began, Verified: s.now.Verified, Damaged: s.now.Damaged}
+	}
+}
+
+// pass reads what is left of a pass. Unless it hurries it takes the period for the
+// whole store, so a store of few chunks is read slowly, too.
 func (s *Scrub) pass(ctx context.Context) error {
 	total, err := s.count(ctx)
 	if err != nil {
 		return err
 	}
+	s.advance(func(n *ScrubState) { n.Total = total })
 	pause := s.cfg.Period / time.Duration(total+1)
 	if now := s.State(); now.Position == (layout.ChunkID{}) && !now.Wrapped {
 		if err := s.begin(ctx, total); err != nil {
@@ -119,14 +150,19 @@ func (s *Scrub) pass(ctx context.Context) error {
 			if err := s.scrub(ctx, info); err != nil {
 				return err
 			}
-			if err := rest(ctx, pause-time.Since(began)); err != nil {
+			took := time.Since(began)
+			left := pause - took
+			if s.State().Hurried {
+				left = took
+			}
+			if err := rest(ctx, left); err != nil {
 				return err
 			}
-			s.advance(func(n *ScrubState) { n.Position, n.After = info.ID, info.ID.String() })
+			s.advance(func(n *ScrubState) { n.Position, n.After, n.Read = info.ID, info.ID.String(), n.Read+1 })
 		}
 		if len(page) == 0 {
 			s.advance(func(n *ScrubState) {
-				n.Position, n.After, n.From, n.Wrapped, n.Verified = layout.ChunkID{}, "", "", false, n.Began
+				n.Position, n.After, n.From, n.Wrapped, n.Hurried, n.Verified = layout.ChunkID{}, "", "", false, false, n.Began
 			})
 			s.save()
 			s.tell()
@@ -150,7 +186,7 @@ func (s *Scrub) begin(ctx context.Context, total int) error {
 		at, skip = page[len(page)-1].ID, skip-len(page)
 	}
 	s.advance(func(n *ScrubState) {
-		n.Began, n.Position = time.Now(), at
+		n.Began, n.Read, n.Position = time.Now(), 0, at
 		if at != (layout.ChunkID{}) {
 			n.After, n.From = at.String(), at.String()
 		}

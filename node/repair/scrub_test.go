@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,11 +83,11 @@ func TestScrubGoesOnWhereItWas(t *testing.T) {
 // countedStore counts the chunks that are opened.
 type countedStore struct {
 	chunkstore.Store
-	opened *int
+	opened *atomic.Int64
 }
 
 func (s countedStore) Open(ctx context.Context, id layout.ChunkID, first, count int64) (chunkstore.Reader, error) {
-	*s.opened++
+	s.opened.Add(1)
 	return s.Store.Open(ctx, id, first, count)
 }
 
@@ -114,14 +116,14 @@ func TestScrubBeginsAnywhereAndReadsAll(t *testing.T) {
 			}
 		}
 		var kept ScrubState
-		opened, passes := 0, 0
+		opened, passes := new(atomic.Int64), 0
 		for ; kept.Verified.IsZero(); passes++ {
 			if passes > 10 {
 				t.Fatalf("the pass does not end: %+v", kept)
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			s := b.scrub(0, kept, func(s ScrubState) { kept = s; stop() })
-			s.cfg.Store = countedStore{s.cfg.Store, &opened}
+			s.cfg.Store = countedStore{s.cfg.Store, opened}
 			s.cfg.Pick = func(n int) int {
 				if n != chunks+1 {
 					t.Errorf("picks one of %d", n)
@@ -133,12 +135,70 @@ func TestScrubBeginsAnywhereAndReadsAll(t *testing.T) {
 			}
 			stop()
 		}
-		if opened < chunks || opened > chunks+passes {
-			t.Errorf("begun with %d: %d chunks read, of %d", pick, opened, chunks)
+		if n := int(opened.Load()); n < chunks || n > chunks+passes {
+			t.Errorf("begun with %d: %d chunks read, of %d", pick, n, chunks)
 		}
 		if kept.Damaged != damaged || kept.After != "" || kept.From != "" || kept.Wrapped {
 			t.Errorf("begun with %d: %+v, want %d damaged", pick, kept, damaged)
 		}
 	}
 	b.checkWhole(r)
+}
+
+// A scrub that takes its time reads all of its store at once when it is told to, also if
+// the node ends on the way; and takes its time again afterwards.
+func TestScrubInAHurry(t *testing.T) {
+	r := testrand.New(t)
+	b := newHealBench(t)
+	const chunks = listPage + 10
+	for range chunks {
+		b.put(r, 1)
+	}
+	run := func(from ScrubState, saved func(ScrubState)) (s *Scrub, opened *atomic.Int64) {
+		s, opened = b.scrub(0, from, saved), new(atomic.Int64)
+		s.cfg.Period = 1000 * time.Hour
+		s.cfg.Store = countedStore{s.cfg.Store, opened}
+		return s, opened
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var kept ScrubState
+	s, opened := run(ScrubState{}, func(s ScrubState) { kept = s; stop() })
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	for opened.Load() == 0 { // it rests behind the first chunk, or is about to
+		runtime.Gosched()
+	}
+	s.Hurry()
+	if err := <-done; err != nil || !kept.Hurried || kept.Read != listPage || kept.Total != chunks {
+		t.Fatalf("half-way: %v, %+v", err, kept)
+	}
+	if n := opened.Load(); n < listPage+1 || n > listPage+2 { // the first one twice
+		t.Errorf("%d chunks were read for a page of %d", n, listPage)
+	}
+
+	b.lose(&b.parts[1], 0, true) // it was looked at, and is not again
+	ctx, stop = context.WithCancel(t.Context())
+	s, opened = run(kept, func(s ScrubState) {
+		if kept = s; !s.Verified.IsZero() {
+			stop()
+		}
+	})
+	s.Hurry() // changes nothing: it does
+	if err := s.Run(ctx); err != nil || kept.Hurried || kept.Read != chunks || kept.Damaged != 0 {
+		t.Fatalf("in full: %v, %+v", err, kept)
+	}
+	if n := opened.Load(); n != chunks-listPage {
+		t.Errorf("%d chunks were read, of %d", n, chunks-listPage)
+	}
+
+	ctx, stop = context.WithCancel(t.Context())
+	s, opened = run(kept, func(ScrubState) { t.Error("an unhurried pass has come to an end") })
+	go func() { done <- s.Run(ctx) }()
+	for opened.Load() == 0 {
+		runtime.Gosched()
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
