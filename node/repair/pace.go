@@ -91,6 +91,31 @@ func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) 
 	return rest(ctx, time.Until(until))
 }
 
+// pausePoll is how soon the end of a pause is noticed.
+const pausePoll = time.Second
+
+// whilePaused waits until the operator allows healing.
+func (h *Healer) whilePaused(ctx context.Context) error {
+	for {
+		p, err := h.cfg.Records.RepairPolicy()
+		if err != nil || !p.Paused {
+			return err
+		}
+		if err := rest(ctx, pausePoll); err != nil {
+			return err
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
 // stopwatch counts the time in which something goes on, however often at once.
 type stopwatch struct {
 	mu      sync.Mutex
