@@ -67,7 +67,7 @@ func serveStarting(w http.ResponseWriter, _ *http.Request) {
 }
 
 // requests counts the client requests in flight, so that Close can wait until
-// none is left that could touch what is closed next.
+// none is left that could touch what is closed next, and healing knows of them.
 type requests struct {
 	ctx    context.Context // of every request; ends with close
 	cancel context.CancelFunc
@@ -75,6 +75,8 @@ type requests struct {
 	mu     sync.Mutex
 	closed bool
 	flying sync.WaitGroup
+	count  int       // that fly
+	last   time.Time // when the last one landed
 }
 
 func (q *requests) begin() bool {
@@ -84,10 +86,27 @@ func (q *requests) begin() bool {
 		return false
 	}
 	q.flying.Add(1)
+	q.count++
 	return true
 }
 
-func (q *requests) end() { q.flying.Done() }
+func (q *requests) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flying.Done()
+	q.count--
+	q.last = time.Now()
+}
+
+// quietAfter is how long after the last request a node is quiet.
+const quietAfter = time.Second
+
+// quiet reports whether no client waits for this node, or did a moment ago.
+func (q *requests) quiet() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count == 0 && time.Since(q.last) > quietAfter
+}
 
 // close ends the requests in flight and waits for them.
 func (q *requests) close() error {

@@ -35,7 +35,7 @@ func (n *Node) openRepair() {
 			Records: n.registry, Engine: n.engine, Self: s.ID(), Store: s, View: n.currentView,
 			Holders: n.reach().holders(), Topology: n.registry.Topology, Now: n.registry.Now, Grace: n.cfg.GCGrace,
 			Attempt: n.attempts.next, Relabel: relabel,
-			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: pacer, Tell: tell, Logger: n.log,
+			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: pacer, Quiet: n.requests.quiet, Tell: tell, Logger: n.log,
 		})
 		file := n.scrubFile(s.ID())
 		s.scrub = repair.NewScrub(repair.ScrubConfig{

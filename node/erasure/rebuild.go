@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
-
-	"partstore/internal/layout"
 )
 
 // errBeingRebuilt is why the chunk that is being rebuilt is not read.
 var errBeingRebuilt = errors.New("chunk is being rebuilt")
 
-// Rebuild writes the shards of chunk i of a part to w, computed from the other
-// chunks. It neither commits nor aborts w. Like a Reader it needs any k chunks
-// for each stripe, all verified, and fails with ErrTooFewShards if they are not
-// to be had.
-func (e *Engine) Rebuild(ctx context.Context, src Source, i int, w interface{ WriteBlock(shard []byte) error }) error {
+// BlockWriter takes the blocks of a chunk, in order.
+type BlockWriter interface{ WriteBlock(shard []byte) error }
+
+// Rebuild writes the shards of chunk i of a part, computed from the other chunks, to
+// what begin returns, which is called when the first of them is at hand. It neither
+// commits nor aborts that. Like a Reader it needs any k chunks for each stripe, all
+// verified, and fails with ErrTooFewShards if they are not to be had.
+func (e *Engine) Rebuild(ctx context.Context, src Source, i int, begin func() (BlockWriter, error)) error {
 	coder, err := e.coder(src.Scheme)
 	if err != nil {
 		return err
@@ -33,8 +34,12 @@ func (e *Engine) Rebuild(ctx context.Context, src Source, i int, w interface{ Wr
 		return err
 	}
 	defer func() { _ = r.Close() }() // what was read is verified; nothing else can be lost
+	w, err := begin()
+	if err != nil {
+		return err
+	}
 	k := int(src.Scheme.Data)
-	buf := make([]byte, src.Scheme.Total()*layout.BlockSize)
+	buf := make([]byte, src.Scheme.Total()*src.Scheme.ShardSize(int(min(src.Size, int64(src.Scheme.StripeSize())))))
 	for rest := src.Size; rest > 0; {
 		n := int(min(rest, int64(src.Scheme.StripeSize())))
 		if _, err := io.ReadFull(r, buf[:n]); err != nil {

@@ -37,7 +37,7 @@ func TestEveryChunkIsRebuiltFromTheOthers(t *testing.T) {
 					}
 					m.lose(s, lost)
 					var w chunkWriter
-					err := e.Rebuild(t.Context(), Source{Scheme: s, Size: int64(size), Open: m.open}, i, &w)
+					err := e.Rebuild(t.Context(), Source{Scheme: s, Size: int64(size), Open: m.open}, i, func() (BlockWriter, error) { return &w, nil })
 					if others == int(s.Parity) {
 						// A tiny part may lie in fewer shards than k.
 						if err != nil && !errors.Is(err, ErrTooFewShards) {

@@ -156,7 +156,11 @@ func (h *Healer) copy(ctx context.Context, l layout.Layout, i int, from chunksto
 		return err
 	}
 	defer r.Close()
-	return h.write(ctx, l, i, info.Label, start, func(w chunkstore.Writer) error {
-		return readWhole(r, l.Chunk(i), l.Scheme.ChunkSize(l.Size), h.paced(ctx, w, movedPerByte(l.Scheme, true)).WriteBlock)
+	return h.write(ctx, l, i, start, movedPerByte(l.Scheme, true), func(begin beginner) error {
+		w, err := begin(info.Label)
+		if err != nil {
+			return err
+		}
+		return readWhole(r, l.Chunk(i), l.Scheme.ChunkSize(l.Size), w.WriteBlock)
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sync/errgroup"
+
 	"partstore/chunkstore"
 	"partstore/internal/layout"
 	"partstore/metadata"
@@ -88,25 +90,51 @@ func (h *Healer) restore(ctx context.Context, l layout.Layout, i int, start star
 	return rebuilt, h.rebuild(ctx, l, i, start)
 }
 
-// rebuild makes a chunk anew from the others.
+// rebuild makes a chunk anew from the others. Its label is asked for while they are
+// opened.
 func (h *Healer) rebuild(ctx context.Context, l layout.Layout, i int, start starter) error {
-	label, err := h.label(ctx, l, i)
-	if err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	var label []byte
+	var asked errgroup.Group
+	asked.Go(func() (err error) {
+		label, err = h.label(ctx, l, i)
 		return err
-	}
-	return h.write(ctx, l, i, label, start, func(w chunkstore.Writer) error {
-		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, h.paced(ctx, w, movedPerByte(l.Scheme, false)))
+	})
+	defer func() {
+		cancel()
+		_ = asked.Wait()
+	}()
+	return h.write(ctx, l, i, start, movedPerByte(l.Scheme, false), func(begin beginner) error {
+		return h.cfg.Engine.Rebuild(ctx, h.source(l), i, func() (erasure.BlockWriter, error) {
+			if err := asked.Wait(); err != nil {
+				return nil, err
+			}
+			return begin(label)
+		})
 	})
 }
 
-// write makes a chunk durable and reads it back.
-func (h *Healer) write(ctx context.Context, l layout.Layout, i int, label []byte, start starter, fill func(chunkstore.Writer) error) error {
-	w, err := start(ctx, l.Chunk(i), label)
+// beginner begins the chunk that is to be filled, within the bandwidth.
+type beginner func(label []byte) (erasure.BlockWriter, error)
+
+// write makes a chunk durable, for each byte of which so many are moved, and reads it
+// back.
+func (h *Healer) write(ctx context.Context, l layout.Layout, i int, start starter, moved int64, fill func(beginner) error) error {
+	var w chunkstore.Writer
+	defer func() {
+		if w != nil {
+			w.Abort() // does nothing once it is committed
+		}
+	}()
+	err := fill(func(label []byte) (erasure.BlockWriter, error) {
+		begun, err := start(ctx, l.Chunk(i), label)
+		if err != nil {
+			return nil, err
+		}
+		w = begun
+		return h.paced(ctx, w, moved), nil
+	})
 	if err != nil {
-		return err
-	}
-	defer w.Abort() // does nothing once it is committed
-	if err := fill(w); err != nil {
 		return err
 	}
 	if err := w.Commit(); err != nil {

@@ -24,8 +24,8 @@ type PartRecords interface {
 	RepairPolicy() (metadata.RepairPolicy, error)
 }
 
-// HealerConfig says how to heal the chunks of one store. All fields but Pacer and AtOnce
-// are required.
+// HealerConfig says how to heal the chunks of one store. All fields but Pacer, AtOnce
+// and Quiet are required.
 type HealerConfig struct {
 	Records PartRecords
 	Engine  *erasure.Engine
@@ -57,6 +57,9 @@ type HealerConfig struct {
 	// AtOnce is how many chunks a pass heals at a time: one alone waits most of its
 	// time, for other nodes and for the drive. 0: 8.
 	AtOnce int
+	// Quiet reports whether no client waits for the node; a pass then heals up to
+	// four times as many small chunks at a time. Nil: it never is.
+	Quiet func() bool
 	// Tell hears of changes an operator may want to know of: the kind of an
 	// event and a reason. It must not block.
 	Tell   func(kind, reason string)
@@ -102,6 +105,9 @@ func NewHealer(cfg HealerConfig) *Healer {
 	}
 	if cfg.AtOnce == 0 {
 		cfg.AtOnce = 8
+	}
+	if cfg.Quiet == nil {
+		cfg.Quiet = func() bool { return false }
 	}
 	return &Healer{cfg: cfg}
 }

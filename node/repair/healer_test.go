@@ -433,21 +433,35 @@ func TestTheMostUrgentIsHealedFirst(t *testing.T) {
 	}
 }
 
-// As many chunks as may be are healed side by side.
+// As many chunks as may be are healed side by side: more of the small ones if no client
+// is kept waiting by that.
 func TestChunksAreHealedAtOnce(t *testing.T) {
 	r := testrand.New(t)
-	b := newHealBench(t)
-	h := b.healer(5)
-	h.cfg.AtOnce = 3
-	for range h.cfg.AtOnce {
-		b.lose(b.put(r, 1000), 5, false)
+	const atOnce = 3
+	for _, tc := range []struct {
+		quiet bool
+		size  int // of a part, in four chunks
+		want  int
+	}{{false, 1000, atOnce}, {true, 1000, atOnce * wholeTurn}, {true, 2 << 20, atOnce * wholeTurn / 2}, {true, 5 << 20, atOnce}} {
+		b := newHealBench(t)
+		h := b.healer(5)
+		h.cfg.AtOnce, h.cfg.Quiet = atOnce, func() bool { return tc.quiet }
+		for range tc.want {
+			b.lose(b.put(r, tc.size), 5, false)
+		}
+		b.stores[5].meet = &sync.WaitGroup{}
+		b.stores[5].meet.Add(tc.want)
+		if healed, err := h.Sweep(t.Context()); err != nil || healed.Rebuilt != tc.want {
+			t.Errorf("%+v: %+v, %v", tc, healed, err)
+		}
+		b.checkWhole(r)
+		for size := int64(0); size < 8<<20; size += 100_000 {
+			s := sick{part: metadata.OwnedPart{Part: metadata.Part{Layout: layout.Layout{Scheme: layout.Scheme{Data: 1}, Size: size}}}}
+			if w := h.weight(s); w < 1 || w > wholeTurn || !tc.quiet && w < wholeTurn {
+				t.Errorf("quiet %t: a chunk of %d bytes counts for %d", tc.quiet, size, w)
+			}
+		}
 	}
-	b.stores[5].meet = &sync.WaitGroup{}
-	b.stores[5].meet.Add(h.cfg.AtOnce)
-	if healed, err := h.Sweep(t.Context()); err != nil || healed.Rebuilt != h.cfg.AtOnce {
-		t.Errorf("%+v, %v", healed, err)
-	}
-	b.checkWhole(r)
 }
 
 // However many find that a chunk is missing, one of them makes it.

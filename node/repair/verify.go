@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"partstore/chunkstore"
 	"partstore/internal/layout"
@@ -27,10 +28,14 @@ func Verify(ctx context.Context, s chunkstore.Store, id layout.ChunkID, want int
 	return errors.Join(readWhole(r, id, want, func([]byte) error { return nil }), r.Close())
 }
 
+var blocks = sync.Pool{New: func() any { return new([layout.BlockSize]byte) }}
+
 // readWhole hands on each block of a chunk and checks its length at the end; the
 // reader checks the rest.
 func readWhole(r chunkstore.Reader, id layout.ChunkID, want int64, block func([]byte) error) error {
-	buf := make([]byte, layout.BlockSize)
+	pooled := blocks.Get().(*[layout.BlockSize]byte)
+	defer blocks.Put(pooled)
+	buf := pooled[:]
 	var size int64
 	for {
 		n, err := r.Next(buf)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"partstore/metadata"
 )
@@ -54,16 +55,21 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 		return cmp.Compare(a.good-int(a.part.Layout.Scheme.Data), b.good-int(b.part.Layout.Scheme.Data))
 	})
 	var mu sync.Mutex // of a and healed
-	workers, ctx := errgroup.WithContext(ctx)
-	workers.SetLimit(h.cfg.AtOnce)
+	workers, work := errgroup.WithContext(ctx)
+	room := semaphore.NewWeighted(int64(h.cfg.AtOnce) * wholeTurn)
 	for _, s := range list {
+		weight := h.weight(s)
+		if room.Acquire(work, weight) != nil {
+			break // the reason is a worker's, or the caller's
+		}
 		workers.Go(func() error {
-			if err := h.whilePaused(ctx); err != nil {
+			defer room.Release(weight)
+			if err := h.whilePaused(work); err != nil {
 				return err
 			}
-			how, err := h.heal(ctx, s)
-			if ctx.Err() != nil {
-				return ctx.Err()
+			how, err := h.heal(work, s)
+			if work.Err() != nil {
+				return work.Err()
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -84,5 +90,17 @@ func (h *Healer) healAll(ctx context.Context, list []sick, a *arrivals, healed *
 			return nil
 		})
 	}
-	return workers.Wait()
+	return cmp.Or(workers.Wait(), ctx.Err())
+}
+
+// wholeTurn is one of the AtOnce chunks.
+const wholeTurn = 4
+
+// weight is the share of a whole turn that a chunk takes: a part of one if it is small
+// and nobody is kept waiting, for it spends its time waiting itself.
+func (h *Healer) weight(s sick) int64 {
+	if !h.cfg.Quiet() {
+		return wholeTurn
+	}
+	return min(max(1, s.part.Layout.Scheme.ChunkSize(s.part.Layout.Size)>>18), wholeTurn)
 }
