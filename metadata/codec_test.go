@@ -73,7 +73,7 @@ func samples() []command {
 		&recordEvents{Request: testRequest(15), Events: []Event{
 			{Kind: EventStoreFenced, Node: testNodeID(1), Store: layout.StoreID{2, 3}, Reason: "sync failed: ü"}, {Kind: EventHealClear},
 		}},
-		&changeRepair{Request: testRequest(16), Change: RepairChange{Verb: RepairThrottle, Bandwidth: 64 << 20, Node: testNodeID(1)}},
+		&changeRepair{Request: testRequest(16), Change: RepairChange{Verb: RepairThrottle, Limit: 64 << 20, Node: testNodeID(1)}},
 		&recordDurable{[]DurableChunk{{
 			PartRef: PartRef{Upload: testUpload(1), Number: 7, Attempt: layout.NewAttemptID(3, 1000, 9)}, Epoch: 300, Index: 5,
 		}}},

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -79,14 +80,16 @@ func TestRepairPolicy(t *testing.T) {
 		events int
 	}{
 		{RepairChange{Verb: RepairResume}, RepairPolicy{}, 0},
-		{RepairChange{Verb: RepairThrottle, Bandwidth: 5 << 20}, RepairPolicy{Bandwidth: 5 << 20}, 1},
+		{RepairChange{Verb: RepairThrottle, Limit: 5 << 20}, RepairPolicy{Bandwidth: 5 << 20}, 1},
 		{RepairChange{Verb: RepairPause}, RepairPolicy{Paused: true, Bandwidth: 5 << 20}, 2},
 		{RepairChange{Verb: RepairPause}, RepairPolicy{Paused: true, Bandwidth: 5 << 20}, 2},
 		{RepairChange{Verb: RepairThrottle}, RepairPolicy{Paused: true}, 3},
 		{RepairChange{Verb: RepairResume}, RepairPolicy{}, 4},
-		{RepairChange{Verb: RepairThrottleTotal, Bandwidth: 9 << 20}, RepairPolicy{Total: 9 << 20}, 5},
-		{RepairChange{Verb: RepairThrottle, Bandwidth: 7}, RepairPolicy{Total: 9 << 20, Bandwidth: 7}, 6},
-		{RepairChange{Verb: RepairThrottleTotal}, RepairPolicy{Bandwidth: 7}, 7},
+		{RepairChange{Verb: RepairThrottleTotal, Limit: 9 << 20}, RepairPolicy{Total: 9 << 20}, 5},
+		{RepairChange{Verb: RepairThrottle, Limit: 7}, RepairPolicy{Total: 9 << 20, Bandwidth: 7}, 6},
+		{RepairChange{Verb: RepairAtOnce, Limit: 12}, RepairPolicy{Total: 9 << 20, Bandwidth: 7, AtOnce: 12}, 7},
+		{RepairChange{Verb: RepairThrottleTotal}, RepairPolicy{Bandwidth: 7, AtOnce: 12}, 8},
+		{RepairChange{Verb: RepairAtOnce}, RepairPolicy{Bandwidth: 7}, 9},
 	} {
 		step.change.Node = testNodeID(1)
 		x := &changeRepair{Request: testRequest(uint64(10 + n)), Change: step.change}
@@ -102,18 +105,21 @@ func TestRepairPolicy(t *testing.T) {
 		}
 	}
 	b.want(&changeRepair{Request: testRequest(90), Change: RepairChange{}}, ErrInvalid)
-	b.want(&changeRepair{Request: testRequest(91), Change: RepairChange{Verb: RepairThrottle, Bandwidth: MaxRepairBandwidth + 1}}, ErrInvalid)
-	b.want(&changeRepair{Request: testRequest(92), Change: RepairChange{Verb: RepairThrottleTotal, Bandwidth: MaxRepairBandwidth + 1}}, ErrInvalid)
+	b.want(&changeRepair{Request: testRequest(91), Change: RepairChange{Verb: RepairThrottle, Limit: MaxRepairBandwidth + 1}}, ErrInvalid)
+	b.want(&changeRepair{Request: testRequest(92), Change: RepairChange{Verb: RepairThrottleTotal, Limit: MaxRepairBandwidth + 1}}, ErrInvalid)
+	b.want(&changeRepair{Request: testRequest(93), Change: RepairChange{Verb: RepairAtOnce, Limit: MaxRepairAtOnce + 1}}, ErrInvalid)
 }
 
-// A policy without a total is written as it was before there was one.
-func TestPolicyWithoutTotalIsStable(t *testing.T) {
+// A policy without the later bounds is written as it was before there were any.
+func TestPolicyWithoutLaterBoundsIsStable(t *testing.T) {
 	for _, row := range []struct {
 		bytes  string
 		policy RepairPolicy
 	}{
 		{"\x01\x05", RepairPolicy{Paused: true, Bandwidth: 5}},
 		{"\x00\x05\x07", RepairPolicy{Bandwidth: 5, Total: 7}},
+		{"\x00\x05\x07\x09", RepairPolicy{Bandwidth: 5, Total: 7, AtOnce: 9}},
+		{"\x00\x05\x00\x09", RepairPolicy{Bandwidth: 5, AtOnce: 9}},
 	} {
 		got, err := encodeValue(row.policy.code)
 		var back RepairPolicy
@@ -121,8 +127,10 @@ func TestPolicyWithoutTotalIsStable(t *testing.T) {
 			t.Errorf("%+v is %x, %v, and %x is %+v", row.policy, got, err, row.bytes, back)
 		}
 	}
-	if err := decodeValue([]byte("\x00\x05\x00"), new(RepairPolicy).code); err == nil {
-		t.Error("a total of 0 has two forms")
+	for _, row := range []string{"\x00\x05\x00", "\x00\x05\x07\x00"} {
+		if err := decodeValue([]byte(row), new(RepairPolicy).code); err == nil {
+			t.Errorf("a bound of 0 has two forms: %x", row)
+		}
 	}
 }
 
@@ -146,6 +154,49 @@ func TestTotalIsShared(t *testing.T) {
 		if got := tc.policy.BandwidthOr(100, tc.nodes); got != tc.want {
 			t.Errorf("%+v on %d nodes: %d, want %d", tc.policy, tc.nodes, got, tc.want)
 		}
+	}
+}
+
+// What all nodes make at once is no more than the bound, unless they are more.
+func TestAtOnceIsShared(t *testing.T) {
+	for bound := range uint64(40) {
+		p := RepairPolicy{AtOnce: bound}
+		for nodes := 1; nodes < 45; nodes++ {
+			got := p.AtOnceOf(nodes)
+			if bound > 0 && (got < 1 || got*nodes > max(int(bound), nodes) || (got+1)*nodes <= int(bound)) || bound == 0 && got != 0 {
+				t.Errorf("%d at once on %d nodes: %d on each", bound, nodes, got)
+			}
+		}
+	}
+}
+
+// A limit that is a mistake is refused before it is proposed, and says what would do.
+func TestLimitsThatMakeNoSense(t *testing.T) {
+	for _, tc := range []struct {
+		change RepairChange
+		says   string // "": it makes sense
+	}{
+		{RepairChange{Verb: RepairPause}, ""},
+		{RepairChange{Verb: RepairThrottle}, ""},
+		{RepairChange{Verb: RepairThrottle, Limit: 10}, "64 KiB/s"},
+		{RepairChange{Verb: RepairThrottle, Limit: 64<<10 - 1}, "64 KiB/s"},
+		{RepairChange{Verb: RepairThrottle, Limit: 64 << 10}, ""},
+		{RepairChange{Verb: RepairThrottle, Limit: MaxRepairBandwidth}, ""},
+		{RepairChange{Verb: RepairThrottle, Limit: MaxRepairBandwidth + 1}, "the most is"},
+		{RepairChange{Verb: RepairThrottleTotal, Limit: 10}, "64 KiB/s"},
+		{RepairChange{Verb: RepairAtOnce}, ""},
+		{RepairChange{Verb: RepairAtOnce, Limit: 5}, "the least is 6"},
+		{RepairChange{Verb: RepairAtOnce, Limit: 6}, ""},
+		{RepairChange{Verb: RepairAtOnce, Limit: MaxRepairAtOnce + 1}, "the most is"},
+	} {
+		err := tc.change.Check(6)
+		if tc.says == "" && err != nil || tc.says != "" && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), tc.says)) {
+			t.Errorf("%+v: %v, want %q", tc.change, err, tc.says)
+		}
+	}
+	c := newCluster(t, 1, nil)
+	if err := c.leader().ChangeRepair(t.Context(), RepairChange{Verb: RepairThrottle, Limit: 10}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("10 bytes a second: %v", err)
 	}
 }
 

@@ -90,16 +90,16 @@ func (o operator) Repair(context.Context) (admin.RepairPolicy, error) {
 	}
 	p, err := o.n.registry.RepairPolicy()
 	return admin.RepairPolicy{
-		Paused: p.Paused, BytesPerSecond: p.Bandwidth, TotalBytesPerSecond: p.Total, Nodes: o.n.currentView().Holding(),
+		Paused: p.Paused, BytesPerSecond: p.Bandwidth, TotalBytesPerSecond: p.Total, ChunksAtOnce: p.AtOnce, Nodes: o.n.currentView().Holding(),
 	}, err
 }
 
 // ChangeRepair implements admin.Service.
-func (o operator) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
+func (o operator) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, limit uint64) error {
 	if !o.n.isOpen() {
 		return errStarting
 	}
-	return o.n.registry.ChangeRepair(ctx, metadata.RepairChange{Verb: verb, Bandwidth: bytesPerSecond, Node: o.n.id})
+	return o.n.registry.ChangeRepair(ctx, metadata.RepairChange{Verb: verb, Limit: limit, Node: o.n.id})
 }
 
 // memberReason says for people what an operator decided about the membership.

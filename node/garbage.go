@@ -24,7 +24,6 @@ func (n *Node) openRepair() {
 		Grace: n.cfg.GCGrace, Interval: n.cfg.GCInterval, Logger: n.log,
 		Tell: func(kind, reason string) { n.tell(kind, layout.StoreID{}, reason) },
 	})
-	pacer := &repair.Pacer{} // what the node moves is bounded, however many stores it has
 	for _, s := range n.stores {
 		tell := func(kind, reason string) { n.tell(kind, s.ID(), reason) }
 		s.orphans = repair.NewOrphans(repair.OrphansConfig{
@@ -35,7 +34,7 @@ func (n *Node) openRepair() {
 			Records: n.registry, Engine: n.engine, Self: s.ID(), Store: s, View: n.currentView,
 			Holders: n.reach().holders(), Topology: n.registry.Topology, Now: n.registry.Now, Grace: n.cfg.GCGrace,
 			Attempt: n.attempts.next, Relabel: relabel,
-			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: pacer, Quiet: n.requests.quiet, Tell: tell, Logger: n.log,
+			Interval: n.cfg.HealInterval, Bandwidth: int64(n.cfg.HealBandwidth), Pacer: &n.making, Quiet: n.requests.quiet, Tell: tell, Logger: n.log,
 		})
 		file := n.scrubFile(s.ID())
 		s.scrub = repair.NewScrub(repair.ScrubConfig{

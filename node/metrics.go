@@ -89,6 +89,16 @@ func newMetrics(n *Node) *metrics {
 		return all
 	})
 	m.counter("partstore_heal_rebuilt_chunks_total", "Chunks rebuilt on this node's stores.", func() int64 { return int64(n.healed().AllRebuilt) })
+	m.gauge("partstore_heal_making_chunks", "Chunks that this node's stores are making now; a part that is widened counts as one.", func() float64 {
+		return float64(n.making.Making())
+	})
+	m.gauge("partstore_heal_at_once_chunks", "Bound of all nodes together for what they make at once, from the registry; 0 if there is none.", func() float64 {
+		p, err := n.registry.RepairPolicy()
+		if err != nil {
+			return 0
+		}
+		return float64(p.AtOnce)
+	})
 	m.gauge("partstore_heal_left_chunks", "Chunks of this node's stores that the last pass found missing or damaged and could not heal.", func() float64 {
 		return float64(n.healed().Left)
 	})

@@ -57,6 +57,7 @@ type Node struct {
 	stores   []*localStore
 	lost     []datadir.Store // that could not be opened
 	garbage  *repair.Collector
+	making   repair.Pacer // of what the node makes to heal, however many stores it has
 
 	met      *repair.Suspects // chunks that readers of this node could not read
 	suspects *repair.Suspects // chunks of this node's stores that somebody could not read

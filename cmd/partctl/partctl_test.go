@@ -207,12 +207,14 @@ func (f *fakeCluster) Repair(context.Context) (admin.RepairPolicy, error) {
 	return f.policy, f.registry()
 }
 
-func (f *fakeCluster) ChangeRepair(_ context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
+func (f *fakeCluster) ChangeRepair(_ context.Context, verb metadata.RepairVerb, limit uint64) error {
 	switch verb {
 	case metadata.RepairThrottle:
-		f.policy.BytesPerSecond = bytesPerSecond
+		f.policy.BytesPerSecond = limit
 	case metadata.RepairThrottleTotal:
-		f.policy.TotalBytesPerSecond, f.policy.Nodes = bytesPerSecond, 5
+		f.policy.TotalBytesPerSecond, f.policy.Nodes = limit, 5
+	case metadata.RepairAtOnce:
+		f.policy.ChunksAtOnce, f.policy.Nodes = limit, 5
 	default:
 		f.policy.Paused = verb == metadata.RepairPause
 	}
@@ -319,6 +321,11 @@ func TestExitStatusAndWhatIsShown(t *testing.T) {
 		{"repair, all throttled", sound, "repair status", 0, []string{"at most 20.0 MiB a second", "together move at most 100.0 MiB a second", "20.0 MiB for each of 5"}},
 		{"throttle all no more", sound, "repair throttle 0 --total", 0, []string{"bounded no more"}},
 		{"throttle no more", sound, "repair throttle 0", 0, []string{"as fast as it is configured to"}},
+		{"throttle to a number of no unit", sound, "repair throttle 10", 2, []string{"usage", "64KiB/s"}},
+		{"make some at once", sound, "repair throttle --at-once 12", 0, []string{"at most 12 chunks at once"}},
+		{"repair, bounded", sound, "repair status", 0, []string{"make at most 12 chunks at once, which is 2 for each of 5"}},
+		{"make as many as there are", sound, "repair throttle --at-once 0", 0, []string{"bounded no more"}},
+		{"two bounds at a time", sound, "repair throttle 20MiB/s --at-once 12", 2, []string{"usage"}},
 		{"throttle too much", sound, "repair throttle 99999999GiB", 2, []string{"usage"}},
 		{"throttle to words", sound, "repair throttle slow", 2, []string{"usage"}},
 		{"pause without a leader", down, "repair pause", 4, []string{"registry unavailable"}},

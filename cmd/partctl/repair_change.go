@@ -40,17 +40,37 @@ func newRepairResume(e *env) *cobra.Command {
 
 func newRepairThrottle(e *env) *cobra.Command {
 	var total bool
+	var atOnce uint64
 	cmd := &cobra.Command{
-		Use:   "throttle BYTES/s",
-		Short: "Bound what is moved to heal",
+		Use:   "throttle BYTES/s | --at-once N",
+		Short: "Bound what is moved to heal, or made at once",
 		Long: `Throttle bounds how many bytes a second each node moves to heal, what it reads
 for that included, in place of its heal_bandwidth. With --total it bounds what
 all nodes move together: each that holds slots gets an equal share, and moves no
-more than that and its own bound. KiB, MiB and GiB are understood; 0 takes a
-bound back.`,
-		Example: "  partctl repair throttle 20MiB/s\n  partctl repair throttle --total 100MiB/s",
-		Args:    exactly("BYTES/s"),
+more than that and its own bound. KiB, MiB and GiB are understood; the least is
+64KiB/s.
+
+With --at-once it bounds how many chunks are made at the same time on all nodes
+together: each that holds slots makes as many as its equal share, rounded down,
+and one at least, so N is no less than there are such nodes. A part that is
+widened counts as one.
+
+0 takes a bound back.`,
+		Example: "  partctl repair throttle 20MiB/s\n  partctl repair throttle --total 100MiB/s\n  partctl repair throttle --at-once 24",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed(atOnceFlag) {
+				return exactly()(cmd, args)
+			}
+			return exactly("BYTES/s")(cmd, args)
+		},
 		RunE: e.runs(func(ctx context.Context, c *admin.Client, args []string) error {
+			if len(args) == 0 {
+				text := fmt.Sprintf("All nodes together make at most %d chunks at once.", atOnce)
+				if atOnce == 0 {
+					text = "How many chunks are made at once is bounded no more."
+				}
+				return e.changeRepair(ctx, c, metadata.RepairAtOnce, atOnce, text)
+			}
 			n, err := parseRate(args[0])
 			if err != nil {
 				return err
@@ -70,11 +90,15 @@ bound back.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&total, "total", false, "bound all nodes together")
+	cmd.Flags().Uint64Var(&atOnce, atOnceFlag, 0, "bound how many chunks all nodes make at once")
+	cmd.MarkFlagsMutuallyExclusive("total", atOnceFlag)
 	return cmd
 }
 
-func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.RepairVerb, bytesPerSecond uint64, text string) error {
-	if err := c.ChangeRepair(ctx, verb, bytesPerSecond); err != nil {
+const atOnceFlag = "at-once"
+
+func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.RepairVerb, limit uint64, text string) error {
+	if err := c.ChangeRepair(ctx, verb, limit); err != nil {
 		return err
 	}
 	return e.printDone("repair "+verb.String(), text)
@@ -83,8 +107,8 @@ func (e *env) changeRepair(ctx context.Context, c *admin.Client, verb metadata.R
 // parseRate reads bytes a second.
 func parseRate(s string) (uint64, error) {
 	n, ok := parseBytes(strings.TrimSuffix(s, "/s"))
-	if !ok || n > metadata.MaxRepairBandwidth {
-		return 0, fmt.Errorf("%w: %q is no number of bytes a second up to %s", errUsage, s, size(metadata.MaxRepairBandwidth))
+	if !ok || n > metadata.MaxRepairBandwidth || n > 0 && n < metadata.MinRepairBandwidth {
+		return 0, fmt.Errorf("%w: %q is no number of bytes a second from 64KiB/s to %s, and not 0", errUsage, s, size(metadata.MaxRepairBandwidth))
 	}
 	return n, nil
 }

@@ -59,6 +59,9 @@ func (e *env) repairStatus(ctx context.Context, c *admin.Client) error {
 		if total := int64(policy.TotalBytesPerSecond); total > 0 {
 			fmt.Fprintf(w, "All nodes together move at most %s a second, which is %s for each of %d.\n", size(total), size(total/int64(max(1, policy.Nodes))), policy.Nodes)
 		}
+		if atOnce := policy.ChunksAtOnce; atOnce > 0 {
+			fmt.Fprintf(w, "All nodes together make at most %d chunks at once, which is %d for each of %d.\n", atOnce, max(1, atOnce/uint64(max(1, policy.Nodes))), policy.Nodes)
+		}
 		t := newTable(w, "NODE", "CHUNKS", "REBUILT", "RECORDED", "NOT HEALED", "NARROW", "REBUILT SINCE START", "WIDENED", "COPIED", "SLOTS SETTLED", "LET GO")
 		for _, n := range nodes {
 			if n.Heal == nil {

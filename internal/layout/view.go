@@ -71,10 +71,15 @@ func (v *View) Group(id GroupID) (Group, bool) {
 
 // Holding counts the nodes whose stores hold slots.
 func (v *View) Holding() int {
+	return Holding(v.Groups, func(s StoreID) NodeID { return v.Stores[s].Node })
+}
+
+// Holding counts the nodes whose stores hold slots of groups.
+func Holding(groups []Group, nodeOf func(StoreID) NodeID) int {
 	nodes := map[NodeID]bool{}
-	for _, g := range v.Groups {
+	for _, g := range groups {
 		for _, s := range g.Slots {
-			nodes[v.Stores[s].Node] = true
+			nodes[nodeOf(s)] = true
 		}
 	}
 	return len(nodes)

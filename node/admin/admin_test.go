@@ -73,8 +73,8 @@ func (f *fakeService) Events(_ context.Context, limit int) ([]admin.Event, error
 
 func (f *fakeService) Repair(context.Context) (admin.RepairPolicy, error) { return f.policy, f.err }
 
-func (f *fakeService) ChangeRepair(_ context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
-	f.asked = [2]uint64{uint64(verb), bytesPerSecond}
+func (f *fakeService) ChangeRepair(_ context.Context, verb metadata.RepairVerb, limit uint64) error {
+	f.asked = [2]uint64{uint64(verb), limit}
 	return f.err
 }
 
@@ -232,12 +232,9 @@ func TestClientGetsWhatTheServiceSays(t *testing.T) {
 	same(t, "Events asked for", f.asked, nil, any(17))
 	policy, err := client.Repair(ctx)
 	same(t, "Repair", policy, err, f.policy)
-	for verb, want := range map[metadata.RepairVerb]uint64{metadata.RepairPause: 0, metadata.RepairResume: 0, metadata.RepairThrottle: 1 << 30, metadata.RepairThrottleTotal: 1 << 30} {
+	for verb, want := range map[metadata.RepairVerb]uint64{metadata.RepairPause: 0, metadata.RepairResume: 0, metadata.RepairThrottle: 1 << 30, metadata.RepairThrottleTotal: 1 << 30, metadata.RepairAtOnce: 1 << 30} {
 		same(t, "ChangeRepair", nil, client.ChangeRepair(ctx, verb, 1<<30), any(nil))
 		same(t, "ChangeRepair asked for", f.asked, nil, any([2]uint64{uint64(verb), want}))
-	}
-	if err := client.ChangeRepair(ctx, metadata.RepairThrottle, metadata.MaxRepairBandwidth+1); !errors.Is(err, admin.ErrInvalid) {
-		t.Errorf("a throttle above the limit: %v", err)
 	}
 	if _, err := client.Events(ctx, admin.MaxEventLimit+1); !errors.Is(err, admin.ErrInvalid) {
 		t.Errorf("a limit above the limit: %v", err)

@@ -40,7 +40,8 @@ type RepairPolicy struct {
 	Paused              bool   `json:"paused"`
 	BytesPerSecond      uint64 `json:"bytes_per_second"`       // on each node; 0: what each is configured for
 	TotalBytesPerSecond uint64 `json:"total_bytes_per_second"` // on all nodes together; 0: no bound
-	Nodes               int    `json:"healing_nodes"`          // that hold slots, and share the total alike
+	ChunksAtOnce        uint64 `json:"chunks_at_once"`         // made at a time on all nodes together; 0: no bound
+	Nodes               int    `json:"healing_nodes"`          // that hold slots, and share what is for all alike
 }
 
 func (h *handler) events(r *http.Request) (any, error) {
@@ -64,6 +65,7 @@ var repairVerbs = map[string]metadata.RepairVerb{
 	metadata.RepairResume.String():        metadata.RepairResume,
 	metadata.RepairThrottle.String():      metadata.RepairThrottle,
 	metadata.RepairThrottleTotal.String(): metadata.RepairThrottleTotal,
+	metadata.RepairAtOnce.String():        metadata.RepairAtOnce,
 }
 
 func (h *handler) changeRepair(r *http.Request) (any, error) {
@@ -72,14 +74,22 @@ func (h *handler) changeRepair(r *http.Request) (any, error) {
 	if !known {
 		return nil, fmt.Errorf("%w: verb %q", ErrInvalid, q.Get("verb"))
 	}
-	var bandwidth uint64
+	var limit uint64
 	if verb.Throttles() {
 		var err error
-		if bandwidth, err = strconv.ParseUint(q.Get("bytes_per_second"), 10, 64); err != nil || bandwidth > metadata.MaxRepairBandwidth {
-			return nil, fmt.Errorf("%w: bytes_per_second %q is not within 0 to %d", ErrInvalid, q.Get("bytes_per_second"), uint64(metadata.MaxRepairBandwidth))
+		if limit, err = strconv.ParseUint(q.Get(limitName(verb)), 10, 64); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, limitName(verb), err)
 		}
 	}
-	return nil, h.service.ChangeRepair(r.Context(), verb, bandwidth)
+	return nil, h.service.ChangeRepair(r.Context(), verb, limit)
+}
+
+// limitName is what the limit of a verb is called on the wire.
+func limitName(verb metadata.RepairVerb) string {
+	if verb == metadata.RepairAtOnce {
+		return "chunks"
+	}
+	return "bytes_per_second"
 }
 
 // Events asks for the last events.
@@ -94,12 +104,12 @@ func (c *Client) Repair(ctx context.Context) (p RepairPolicy, err error) {
 	return p, err
 }
 
-// ChangeRepair pauses, resumes or throttles healing on all nodes; the bandwidth
-// is that of a throttle.
-func (c *Client) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error {
+// ChangeRepair pauses, resumes or throttles healing on all nodes; the limit, bytes a
+// second or chunks, is that of a throttle.
+func (c *Client) ChangeRepair(ctx context.Context, verb metadata.RepairVerb, limit uint64) error {
 	v := url.Values{"verb": {verb.String()}}
 	if verb.Throttles() {
-		v.Set("bytes_per_second", strconv.FormatUint(bytesPerSecond, 10))
+		v.Set(limitName(verb), strconv.FormatUint(limit, 10))
 	}
 	return c.call(ctx, http.MethodPost, "/v1/repair", v, nil)
 }

@@ -97,7 +97,7 @@ type Service interface {
 
 	// ChangeRepair records what an operator wants of healing; every node
 	// follows.
-	ChangeRepair(ctx context.Context, verb metadata.RepairVerb, bytesPerSecond uint64) error
+	ChangeRepair(ctx context.Context, verb metadata.RepairVerb, limit uint64) error
 
 	// RegistryCapacity counts the rows of this node's copy of the registry.
 	RegistryCapacity(ctx context.Context) (RegistryCapacity, error)

@@ -77,6 +77,10 @@ type starter func(ctx context.Context, id layout.ChunkID, label []byte) (chunkst
 // restore makes a chunk that is not there or damaged: from the former holder of its slot if
 // that has it and it is good, else from the other chunks of the part.
 func (h *Healer) restore(ctx context.Context, l layout.Layout, i int, start starter) (outcome, error) {
+	if err := h.cfg.Pacer.enter(ctx, h.atOnce); err != nil {
+		return foundWhole, err
+	}
+	defer h.cfg.Pacer.leave()
 	defer h.restoring.start()()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

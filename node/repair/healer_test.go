@@ -34,6 +34,7 @@ type sickStore struct {
 	replaced int
 	made     []layout.ChunkID // in order
 	meet     *sync.WaitGroup  // who makes a chunk waits for others
+	takes    time.Duration    // to begin a chunk
 }
 
 func (s *sickStore) Open(ctx context.Context, id layout.ChunkID, first, count int64) (chunkstore.Reader, error) {
@@ -67,6 +68,7 @@ func (s *sickStore) Create(ctx context.Context, id layout.ChunkID, label []byte)
 		s.meet.Done()
 		s.meet.Wait()
 	}
+	time.Sleep(s.takes)
 	return s.Replacer.Create(ctx, id, label)
 }
 

@@ -58,10 +58,22 @@ func (h *Healer) takes(moved int64) time.Duration {
 	return time.Duration(float64(moved) / float64(bandwidth) * float64(time.Second))
 }
 
-// Pacer keeps the healers of a node's stores to one bandwidth together.
+// atOnce is how many chunks the node may make at a time; 0 if there is no bound.
+func (h *Healer) atOnce() (int, error) {
+	p, err := h.cfg.Records.RepairPolicy()
+	if err != nil || p.AtOnce == 0 {
+		return 0, err
+	}
+	return p.AtOnceOf(h.cfg.Pacer.sharers(h.cfg.View())), nil
+}
+
+// Pacer keeps the healers of a node's stores to one bandwidth together, and to one
+// bound of what they make at a time.
 type Pacer struct {
-	mu   sync.Mutex
-	busy time.Time // until when the bandwidth is used up
+	mu     sync.Mutex
+	busy   time.Time     // until when the bandwidth is used up
+	making int           // chunks, or parts that are widened
+	made   chan struct{} // closed when making gets less; nil: nobody waits for that
 
 	view    *layout.View // that holding was counted in
 	holding int
@@ -78,6 +90,51 @@ func (p *Pacer) sharers(v *layout.View) int {
 	return p.holding
 }
 
+// enter waits until fewer are made than may be, by a bound that may change
+// meanwhile, and counts one more until leave.
+func (p *Pacer) enter(ctx context.Context, bound func() (int, error)) error {
+	for {
+		most, err := bound()
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		if most == 0 || p.making < most {
+			p.making++
+			p.mu.Unlock()
+			return nil
+		}
+		if p.made == nil {
+			p.made = make(chan struct{})
+		}
+		made := p.made
+		p.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-made:
+		case <-time.After(policyPoll): // the bound may be another
+		}
+	}
+}
+
+func (p *Pacer) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.making--
+	if p.made != nil {
+		close(p.made)
+		p.made = nil
+	}
+}
+
+// Making is how many chunks are made now; a part that is widened counts as one.
+func (p *Pacer) Making() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.making
+}
+
 // rest waits until what began at a time, and takes so long by the bandwidth, is
 // over; after what others had begun.
 func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) error {
@@ -91,8 +148,8 @@ func (p *Pacer) rest(ctx context.Context, began time.Time, takes time.Duration) 
 	return rest(ctx, time.Until(until))
 }
 
-// pausePoll is how soon the end of a pause is noticed.
-const pausePoll = time.Second
+// policyPoll is how soon those notice another policy that wait because of it.
+const policyPoll = time.Second
 
 // whilePaused waits until the operator allows healing.
 func (h *Healer) whilePaused(ctx context.Context) error {
@@ -101,7 +158,7 @@ func (h *Healer) whilePaused(ctx context.Context) error {
 		if err != nil || !p.Paused {
 			return err
 		}
-		if err := rest(ctx, pausePoll); err != nil {
+		if err := rest(ctx, policyPoll); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,50 @@ func TestEveryWayToMakeAChunkIsPaced(t *testing.T) {
 			}
 			if took := time.Since(began); took != 5*time.Second {
 				t.Errorf("outcome %d: five chunks, one a second, took %s", how, took)
+			}
+		})
+	}
+}
+
+// A node makes no more chunks at a time than its share of the bound, on all of its
+// stores together, and as many as that; another bound holds for those that wait.
+func TestNoMoreIsMadeAtOnceThanMayBe(t *testing.T) {
+	r := testrand.New(t)
+	for _, tc := range []struct {
+		bound, later uint64
+		want         time.Duration // for twelve chunks that take 2 s each, the first of which begin by the first bound
+	}{
+		{0, 0, 2 * time.Second},    // all at once
+		{13, 13, 12 * time.Second}, // six nodes, so two of this one
+		{6, 6, 24 * time.Second},
+		{1, 1, 24 * time.Second}, // one at least
+		{6, 0, 3 * time.Second},  // noticed after a second
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newHealBench(t)
+			for i := range 12 {
+				b.lose(b.put(r, 1000), 3+i%2, false)
+			}
+			b.policy.AtOnce = tc.bound
+			pacer, began := &Pacer{}, time.Now()
+			time.AfterFunc(time.Second/2, func() {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.policy.AtOnce = tc.later
+			})
+			var sweeps sync.WaitGroup
+			for _, i := range []int{3, 4} {
+				h := b.healer(i)
+				h.cfg.Pacer, b.stores[i].takes = pacer, 2*time.Second
+				sweeps.Go(func() {
+					if healed, err := h.Sweep(t.Context()); err != nil || healed.Rebuilt != 6 {
+						t.Errorf("bound %d: %+v, %v", tc.bound, healed, err)
+					}
+				})
+			}
+			sweeps.Wait()
+			if took := time.Since(began).Round(time.Millisecond); took != tc.want || pacer.Making() != 0 {
+				t.Errorf("bound %d, then %d: took %s, want %s; %d are being made", tc.bound, tc.later, took, tc.want, pacer.Making())
 			}
 		})
 	}

@@ -115,6 +115,10 @@ func (w *widening) widen(ctx context.Context, p metadata.OwnedPart) (moved int64
 func (h *Healer) storeWide(ctx context.Context, p metadata.OwnedPart, wide layout.Layout) (durable uint32, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := h.cfg.Pacer.enter(ctx, h.atOnce); err != nil {
+		return 0, err
+	}
+	defer h.cfg.Pacer.leave()
 	releaseRead, err := h.cfg.Engine.ReserveRead(ctx, p.Layout.Scheme, p.Layout.Size)
 	if err != nil {
 		return 0, err
