@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"node/erasure":              {"internal/layout"},
 	"node/cluster":              {"internal/layout"},
 	"node/peer":                 {"internal/layout", "chunkstore"},
-	"node/qingstor":             {"internal/layout", "metadata", "node/erasure"},
+	"node/qingstor":             {"internal/layout", "metadata", "node/erasure", "node/qingstor/picture"},
+	"node/qingstor/picture":     {},
 	"node/datadir":              {"internal/layout", "internal/vfs", "chunkstore", "metadata", "node/peer"},
 	"node/admin":                {"internal/layout", "metadata"},
 	"node/control":              {"internal/layout", "metadata"},
@@ -67,6 +68,8 @@ var owner = map[string][]string{
 	"github.com/aws/smithy-go":                {"cmd/partload"},
 	"go.yaml.in/yaml/v3":                      {"cmd/partd"},
 	"golang.org/x/text":                       {"node/qingstor"},
+	"golang.org/x/image":                      {"node/qingstor/picture"},
+	"github.com/hajimehoshi/bitmapfont/v3":    {"node/qingstor/picture"},
 	"github.com/anishathalye/porcupine":       {"internal/history"},
 }
 

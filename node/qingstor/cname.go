@@ -111,9 +111,13 @@ func validDomain(s string) bool {
 
 // boundBucket is the bucket that the request's host is bound to, "" if none.
 func (c *call) boundBucket(ctx context.Context, host string) (string, error) {
-	ours := slices.ContainsFunc(c.bases, func(base string) bool { return host == base || strings.HasSuffix(host, "."+base) })
-	if ours || !validDomain(host) {
+	if c.belowBase(host) || !validDomain(host) {
 		return "", nil
 	}
 	return c.Registry.DomainBucket(ctx, host)
+}
+
+// belowBase reports whether a host is one of the base domains, or below one.
+func (c *call) belowBase(host string) bool {
+	return slices.ContainsFunc(c.bases, func(base string) bool { return host == base || strings.HasSuffix(host, "."+base) })
 }

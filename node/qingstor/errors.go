@@ -89,6 +89,7 @@ var errorTable = []errorRow{
 	{layout.ErrNoMargin, 503, "service_unavailable", "Too few stores are up to take data safely"},
 	{erasure.ErrWriteQuorum, 503, "service_unavailable", "Too few stores took the data"},
 	{erasure.ErrBusy, 503, "service_unavailable", "This node has too much in hand"},
+	{errPicturesBusy, 503, "service_unavailable", "This node is processing too many pictures already"},
 	{erasure.ErrTooFewShards, 503, "service_unavailable", "Too few stores have the data at hand"},
 	{context.DeadlineExceeded, 503, "service_unavailable", "The request took too long"},
 	{context.Canceled, 503, "service_unavailable", "The request was given up"},

@@ -48,8 +48,9 @@ type Config struct {
 // handler serves every operation of the dialect.
 type handler struct {
 	Config
-	bases []string // BaseDomains in the form hosts are compared in
-	fetch *fetcher // nil: nothing is fetched
+	bases    []string // BaseDomains in the form hosts are compared in
+	fetch    *fetcher // nil: nothing is fetched
+	pictures *darkroom
 }
 
 // NewHandler returns the dialect as an http.Handler. It must not stand behind
@@ -67,7 +68,7 @@ func NewHandler(cfg Config) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{Config: cfg, fetch: newFetcher(cfg.FetchHosts)}
+	h := &handler{Config: cfg, fetch: newFetcher(cfg.FetchHosts), pictures: newDarkroom()}
 	for _, base := range cfg.BaseDomains {
 		h.bases = append(h.bases, normalHost(base))
 	}

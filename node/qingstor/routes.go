@@ -84,7 +84,7 @@ var routes = []route{
 	{"upload_part", objectLevel, "PUT", "upload_id part_number", "", writer, (*call).uploadPart},
 	{"list_parts", objectLevel, "GET", "upload_id", "", reader, (*call).listParts},
 	{"abort_multipart_upload", objectLevel, "DELETE", "upload_id", "", writer, (*call).abortUpload},
-	{"process_image", objectLevel, "GET", "image", "", reader, nil},
+	{"process_image", objectLevel, "GET", "image", "", reader, (*call).processImage},
 	{"get_object_version", objectLevel, "GET", "version_id", "", reader, nil},
 	{"head_object_version", objectLevel, "HEAD", "version_id", "", reader, nil},
 	{"delete_object_version", objectLevel, "DELETE", "version_id", "", writer, nil},

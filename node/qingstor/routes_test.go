@@ -63,7 +63,7 @@ var samples = map[string]struct {
 	"upload_part":               {request{method: "PUT", target: "/mybucket/object?upload_id=UPLOAD&part_number=1", body: "part"}, 201},
 	"list_parts":                {request{method: "GET", target: "/mybucket/object?upload_id=UPLOAD"}, 200},
 	"abort_multipart_upload":    {request{method: "DELETE", target: "/mybucket/object?upload_id=UPLOAD"}, 204},
-	"process_image":             {request{method: "GET", target: "/mybucket/object?image&action=info"}, 501},
+	"process_image":             {request{method: "GET", target: "/mybucket/picture?image&action=info"}, 200},
 	"get_object_version":        {request{method: "GET", target: "/mybucket/object?version_id=1"}, 501},
 	"head_object_version":       {request{method: "HEAD", target: "/mybucket/object?version_id=1"}, 501},
 	"delete_object_version":     {request{method: "DELETE", target: "/mybucket/object?version_id=1"}, 501},
@@ -88,6 +88,7 @@ func sample(t *testing.T, r route) (s *server, req request, want int) {
 	s = newServer(t)
 	s.must(t, request{method: "PUT", target: "/empty-bucket"}, 201)
 	s.must(t, request{method: "PUT", target: "/mybucket/object", body: "payload"}, 201)
+	s.must(t, request{method: "PUT", target: "/mybucket/picture", body: aPicture(t, 4, 3)}, 201)
 	id := s.initiate(t, "object")
 	s.must(t, request{method: "PUT", target: "/mybucket/object?part_number=0&upload_id=" + id, body: "part"}, 201)
 	row.target = strings.ReplaceAll(row.target, "UPLOAD", id)
@@ -116,6 +117,7 @@ func TestEveryRouteIsReached(t *testing.T) {
 var takesKey = map[string]bool{
 	"put_object": true, "get_object": true, "head_object": true, "copy_object": true, "append_object": true, "fetch_object": true,
 	"post_object": true, "initiate_multipart_upload": true, "upload_part": true, "copy_part": true,
+	"process_image": true,
 }
 
 // TestEveryRouteRefuses sends each route's good request, spoilt in one way.

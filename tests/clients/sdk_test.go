@@ -51,6 +51,7 @@ func TestOfficialSDK(t *testing.T) {
 		{"upload manager", (*officialSDK).uploadManager},
 		{"presigned", (*officialSDK).presigned},
 		{"settings", (*officialSDK).settings},
+		{"pictures", (*officialSDK).pictures},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(&officialSDK{T: t, cluster: s.cluster}) })
 	}
