@@ -25,6 +25,7 @@ type Event struct {
 // Kinds of events. They are for filters and alerts, and do not change.
 const (
 	EventDuty          = "store-duty"     // a store is for something else from here on
+	EventSlotsMove     = "slots-move"     // the controller begins to give slots to other stores
 	EventStoreFenced   = "store-fenced"   // a store takes no more writes, for good
 	EventStoreMissing  = "store-missing"  // a node started without a store, or left a directory for one alone
 	EventHealBlocked   = "heal-blocked"   // a node found chunks it cannot heal now

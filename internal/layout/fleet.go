@@ -18,9 +18,6 @@ type Change struct {
 
 func weight(c Candidate) float64 { return float64(max(c.CapacityBytes>>30, 1)) } // GiB
 
-// Balance returns the next change of a plan for these groups.
-func (f *Fleet) Balance(groups []Group) (c Change, ok bool) { return f.Plan(groups).Balance() }
-
 func (g Group) anyUnsettled() bool {
 	return slices.ContainsFunc(g.Moves, func(m Move) bool { return !m.Former.IsZero() })
 }

@@ -23,6 +23,9 @@ func (f *Fleet) add(i, zones int, capacity int64) Candidate {
 	return c
 }
 
+// Balance returns the next change of a plan for these groups.
+func (f *Fleet) Balance(groups []Group) (c Change, ok bool) { return f.Plan(groups).Balance() }
+
 // checkSpread makes sure that every group is on nodes of its own and in as many
 // zones as there are, as evenly as their nodes allow.
 func (f *Fleet) checkSpread(t *testing.T, groups []Group, zones int) {

@@ -2,7 +2,8 @@
 // count and who holds the slots of the others. It turns long absence into a
 // recorded duty, gives slots of stores that are out, dead or draining to others, and
 // fills up stores that have too few: one decision at a time, each a command of the
-// registry. What follows from a decision, the stores do themselves (node/repair).
+// registry with a reason, and told by an event. What follows from a decision, the stores
+// do themselves (node/repair).
 //
 // A wrong decision costs movement, never data: slots settle before a former
 // holder lets go. So a controller may lose its leadership at any point, and two may
@@ -25,6 +26,7 @@ type Registry interface {
 	LocalTopology() (metadata.Topology, uint64)
 	SetDuty(ctx context.Context, d metadata.Duty) error
 	MoveSlot(ctx context.Context, s metadata.MoveSlot) error
+	RecordEvents(ctx context.Context, request layout.RequestID, events []metadata.Event) error
 }
 
 // Report is what a node said when it was asked.
@@ -60,6 +62,8 @@ type Controller struct {
 	seen map[layout.NodeID]*sighting
 
 	balanced state // of which it is known that nothing is to be evened out
+
+	told map[layout.StoreID]occasion // of whose slots, or by the zero ID of all together, an event tells already
 }
 
 // state is what a look for balance depends on.
@@ -79,7 +83,7 @@ type sighting struct {
 
 // New returns a Controller that decides nothing before Run.
 func New(cfg Config) *Controller {
-	return &Controller{cfg: cfg, seen: map[layout.NodeID]*sighting{}}
+	return &Controller{cfg: cfg, seen: map[layout.NodeID]*sighting{}, told: map[layout.StoreID]occasion{}}
 }
 
 // idlePaces is how much slower a controller is that found nothing to decide.
@@ -103,6 +107,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		topology, version := c.cfg.Registry.LocalTopology()
 		if !c.cfg.Leads() || len(topology.Groups) == 0 {
 			clear(c.seen)
+			clear(c.told)
 			asked = time.Time{}
 			continue
 		}
@@ -127,9 +132,12 @@ func (c *Controller) decide(ctx context.Context, t metadata.Topology, version ui
 		c.cfg.Logger.Info("store", "store", d.Store, "duty", d.State, "reason", d.Reason)
 		return true, c.cfg.Registry.SetDuty(ctx, d)
 	}
-	move, ok := c.move(t, version)
+	move, begun, ok := c.move(t, version)
 	if !ok {
 		return false, nil
+	}
+	if err := c.tell(ctx, begun); err != nil {
+		return true, err
 	}
 	c.cfg.Logger.Info("move slot", "group", move.Group, "slot", move.Slot, "to", move.To, "reason", move.Reason)
 	return true, c.cfg.Registry.MoveSlot(ctx, move)

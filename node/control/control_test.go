@@ -21,6 +21,8 @@ type fakeCluster struct {
 	fenced  map[layout.StoreID]bool
 	missing map[layout.StoreID]bool
 	moves   []metadata.MoveSlot
+	events  []metadata.Event
+	deaf    bool // takes no events
 }
 
 func node(i int) layout.NodeID   { return layout.NodeID{byte(i)} }
@@ -79,6 +81,14 @@ func (f *fakeCluster) MoveSlot(_ context.Context, s metadata.MoveSlot) error {
 	g.Slots[s.Slot] = s.To
 	f.t.Groups, f.moves = groups, append(f.moves, s)
 	f.version++
+	return nil
+}
+
+func (f *fakeCluster) RecordEvents(_ context.Context, _ layout.RequestID, events []metadata.Event) error {
+	if f.deaf {
+		return metadata.ErrUnavailable
+	}
+	f.events = append(f.events, events...)
 	return nil
 }
 

@@ -30,10 +30,13 @@ type wish struct {
 	lost  int // slots of the group that are out or dead
 }
 
+func (w wish) holder() layout.StoreID { return w.group.Slots[w.slot] }
+
 // move is the next slot to change hands: first those of lost stores, in the
 // groups that lost most, then those of stores that drain, then those that even out
-// what the stores hold.
-func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlot, bool) {
+// what the stores hold. It comes with the burst of moves it is the first of, if no
+// event tells of that.
+func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlot, *burst, bool) {
 	var wishes []wish
 	underWay := 0
 	duties := map[layout.StoreID]metadata.DutyState{}
@@ -78,21 +81,26 @@ func (c *Controller) move(t metadata.Topology, version uint64) (metadata.MoveSlo
 				break
 			}
 			if to, ok := plan.Successor(w.group.ID, w.slot); ok {
-				return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, true
+				return metadata.MoveSlot{Group: w.group.ID, Slot: w.slot, Epoch: w.group.Epoch, To: to, Reason: w.state.String()}, c.clearance(t, plan, w, wishes), true
 			}
 		}
-		return metadata.MoveSlot{}, false
+		return metadata.MoveSlot{}, nil, false
 	}
 	if !c.cfg.Rebalance || underWay >= c.cfg.Moves {
-		return metadata.MoveSlot{}, false
+		return metadata.MoveSlot{}, nil, false
 	}
 	now := state{version, len(f.Takers)}
 	if c.balanced == now {
-		return metadata.MoveSlot{}, false
+		return metadata.MoveSlot{}, nil, false
 	}
-	change, ok := f.Balance(t.Groups)
+	plan := f.Plan(t.Groups)
+	change, ok := plan.Balance()
 	if !ok {
-		c.balanced = now
+		if c.balanced = now; underWay == 0 { // else more may be possible once they settled
+			delete(c.told, layout.StoreID{})
+		}
+		return metadata.MoveSlot{}, nil, false
 	}
-	return metadata.MoveSlot{Group: change.Group.ID, Slot: change.Slot, Epoch: change.Group.Epoch, To: change.To, Reason: "rebalance"}, ok
+	move := metadata.MoveSlot{Group: change.Group.ID, Slot: change.Slot, Epoch: change.Group.Epoch, To: change.To, Reason: reasonRebalance}
+	return move, c.rebalance(t, plan), true
 }

@@ -1,11 +1,15 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"partstore/internal/testrand"
+	"partstore/metadata"
 	"partstore/node/admin"
 )
 
@@ -31,6 +35,13 @@ func TestDrainedDriveMayBeDestroyed(t *testing.T) {
 		t.Fatalf("plan %+v", plan)
 	}
 	c.Eventually("the store is drained", func() bool { store = look(); return store.Slots+store.Leaving == 0 })
+	l, err := adminOf(c, other).Events(t.Context(), 100)
+	says := fmt.Sprintf("draining: %d slots to ", plan.Slots)
+	if err != nil || !slices.ContainsFunc(l.Events, func(e admin.Event) bool {
+		return e.Kind == metadata.EventSlotsMove && e.Store != nil && *e.Store == store.ID && strings.HasPrefix(e.Reason, says)
+	}) {
+		t.Errorf("no event says %q: %+v, %v", says, l.Events, err)
+	}
 	dir := c.Dir(drained)
 	c.Must(c.Kill(drained))
 	c.Must(os.RemoveAll(dir))
