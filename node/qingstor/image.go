@@ -29,8 +29,10 @@ const (
 
 var pictureLimits = picture.Limits{Decoded: 128 << 20, Pixels: 16 << 20, Result: 16 << 20}
 
-// picturePatience is how long a picture waits for its turn.
-const picturePatience = 10 * time.Second
+const (
+	picturePatience = 10 * time.Second // how long a picture waits for its turn
+	pictureTime     = time.Minute      // how long one takes: a JPEG may have scans without end
+)
 
 // errPicturesBusy reports that others are having pictures processed.
 var errPicturesBusy = errors.New("too many pictures")
@@ -41,11 +43,13 @@ type darkroom struct {
 	sent   *semaphore.Weighted // bytes
 	queued atomic.Int32
 
-	patience time.Duration
+	patience, longest time.Duration
 }
 
 func newDarkroom() *darkroom {
-	return &darkroom{work: semaphore.NewWeighted(maxPictures), sent: semaphore.NewWeighted(maxPicturesSent), patience: picturePatience}
+	return &darkroom{
+		work: semaphore.NewWeighted(maxPictures), sent: semaphore.NewWeighted(maxPicturesSent), patience: picturePatience, longest: pictureTime,
+	}
 }
 
 // enter waits for a turn, first come first served.
@@ -127,6 +131,8 @@ func (c *call) developed(ctx context.Context, source Object, action picture.Acti
 		return r, nil, err
 	}
 	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, c.pictures.longest)
+	defer cancel()
 	sourceBytes, err := readPicture(ctx, source)
 	if err != nil {
 		return r, nil, err

@@ -229,6 +229,20 @@ func TestPicturesWait(t *testing.T) {
 	}
 }
 
+// A picture that takes too long makes room for others.
+func TestPicturesTakeAMinute(t *testing.T) {
+	s := pictureServer(t)
+	d := s.handler.pictures
+	if d.longest != time.Minute {
+		t.Errorf("a picture may take %s", d.longest)
+	}
+	d.longest = 0
+	s.refuses(t, processing("rotate:a_90"), 503, "service_unavailable")
+	if !d.work.TryAcquire(maxPictures) {
+		t.Error("no room is made")
+	}
+}
+
 func TestPicturePatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDarkroom()
