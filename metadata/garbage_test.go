@@ -281,7 +281,8 @@ func TestStillNamedAsksTheRecordsThemselves(t *testing.T) {
 // every upload and object keeps its parts, and in the end nothing else is left.
 func TestTakingGarbageAwayTouchesNothingThatIsNamed(t *testing.T) {
 	r := testrand.New(t)
-	b, m, g := newStockedBench(t), newModel(), &generator{Rand: r}
+	b, g := newStockedBench(t), &generator{Rand: r}
+	m := newModel(b)
 	m.freed = map[layout.UploadID]bool{}
 	var past []*freeGarbage
 	for step := range lessWithRace(4000) {

@@ -29,6 +29,7 @@ type model struct {
 	refused  map[string]error
 	order    int
 	access   accessModel
+	slots    *slotsModel
 
 	version  map[[2]string]int // of objects: another number for every object there ever was
 	versions int
@@ -47,11 +48,12 @@ type modelUpload struct {
 	appendable bool
 }
 
-func newModel() *model {
+func newModel(b *bench) *model {
 	return &model{
 		buckets: map[string]bool{"b": true}, uploads: map[layout.UploadID]*modelUpload{}, ended: map[layout.UploadID]string{},
 		objects: map[[2]string]*modelUpload{}, seen: map[layout.AttemptID]bool{}, answered: map[layout.RequestID]error{}, refused: map[string]error{},
 		access:  newAccessModel(),
+		slots:   newSlotsModel(b),
 		version: map[[2]string]int{}, digests: map[[16]byte]int{}, every: map[layout.UploadID]*modelUpload{},
 	}
 }
@@ -120,7 +122,7 @@ func (m *model) apply(cmd command) error {
 	case *widenPart:
 		return m.widen(x)
 	}
-	return m.applyAccess(cmd)
+	return m.applySlots(cmd)
 }
 
 func (m *model) deleteBucket(name string) error {
@@ -163,9 +165,22 @@ func (m *model) commitPart(x *commitPart) error {
 	if u == nil || digestKey(u.ref.Bucket, u.ref.Key) != x.Key {
 		return ErrUploadNotFound
 	}
-	u.parts[x.Part.Number] = x.Part
+	p, err := m.place(x.Part)
+	if err != nil {
+		return err
+	}
+	u.parts[x.Part.Number] = p
 	m.seen[x.Part.Layout.Attempt] = true
 	return nil
+}
+
+// place is a part without the chunks whose slots moved meanwhile; too few left are
+// an error.
+func (m *model) place(p Part) (Part, error) {
+	if p.Layout = m.slots.forget(p.Layout); len(p.Layout.Slots) > 0 && p.Layout.DurableCount() < p.Layout.Scheme.WriteQuorum() {
+		return p, ErrSlotsMoved
+	}
+	return p, nil
 }
 
 func (m *model) abort(ref UploadRef) error {
@@ -239,6 +254,10 @@ func (m *model) append(x *appendObject) error {
 	if !m.buckets[x.Bucket] {
 		return ErrBucketNotFound
 	}
+	part, err := m.place(x.Part)
+	if err != nil {
+		return err
+	}
 	u := m.objects[[2]string{x.Bucket, x.Key}]
 	exists := u != nil
 	if !exists && !x.Create {
@@ -260,7 +279,7 @@ func (m *model) append(x *appendObject) error {
 		return nil
 	}
 	if x.Part.Size > 0 {
-		u.parts[x.Part.Number] = x.Part
+		u.parts[x.Part.Number] = part
 	}
 	u.size += x.Part.Size
 	m.ended[x.ID] = "appended"
@@ -303,6 +322,8 @@ func (m *model) widen(x *widenPart) error {
 		return ErrPartChanged
 	case !p.Layout.Narrow(layout.Scheme{Data: 4, Parity: 2}):
 		return ErrInvalid
+	case m.slots.forget(x.Layout).Durable != x.Layout.Durable:
+		return ErrSlotsMoved
 	default:
 		p.Layout = x.Layout
 		parts[x.Number], m.seen[x.Layout.Attempt] = p, true
@@ -317,10 +338,14 @@ func (m *model) put(x *putObject) error {
 	if !m.buckets[x.Bucket] {
 		return ErrBucketNotFound
 	}
+	part, err := m.place(x.Part)
+	if err != nil {
+		return err
+	}
 	m.ended[x.ID] = "put"
 	m.create(x.Bucket, x.Key, &modelUpload{
 		ref: UploadRef{Bucket: x.Bucket, Key: x.Key, ID: x.ID}, size: x.Part.Size,
-		parts: map[layout.PartNumber]Part{0: x.Part},
+		parts: map[layout.PartNumber]Part{0: part},
 	})
 	return nil
 }
@@ -334,6 +359,10 @@ type generator struct {
 	seen []objectVersion // objects as they were before this pack
 	ends []AppendObject  // and where the appendable ones end
 	rows []OwnedPart     // some part rows as they were then
+
+	now    layout.RegistryTime
+	groups []layout.Group // as they were then; nil: slots do not move
+	duties map[layout.StoreID]Duty
 }
 
 // look reads what copies may be made of, and tells the model.
@@ -382,7 +411,12 @@ func (g *generator) part() Part {
 	if g.IntN(3) == 0 {
 		shape = narrowPart
 	}
-	return shape(layout.PartNumber(g.IntN(4)), size, layout.NewAttemptID(1, 0, g.next))
+	return shape(layout.PartNumber(g.IntN(4)), size, g.attempt(g.next))
+}
+
+// attempt began a moment ago, or now.
+func (g *generator) attempt(sequence uint64) layout.AttemptID {
+	return layout.NewAttemptID(1, g.now-min(g.now, layout.RegistryTime(g.IntN(3))), sequence)
 }
 
 func (g *generator) command() command {
@@ -397,13 +431,15 @@ func (g *generator) command() command {
 func (g *generator) fresh() command {
 	g.next++
 	id := g.next + 100
-	switch n := g.IntN(35); {
+	switch n := g.IntN(38); {
+	case n >= 35 && len(g.groups) > 0:
+		return g.slotChange(id)
 	case n >= 32 && len(g.rows) > 0:
 		p := g.rows[g.IntN(len(g.rows))]
 		if g.IntN(20) == 0 {
 			p.Number++
 		}
-		return wider(p.Upload, p.Part, layout.NewAttemptID(1, 0, 1<<40+id)) // no other command's
+		return wider(p.Upload, p.Part, g.attempt(1<<40+id)) // no other command's
 	case n >= 28:
 		return &appendObject{Request: testRequest(id), AppendObject: g.appendix(id)}
 	case n >= 24 && len(g.seen) > 0:
@@ -471,19 +507,23 @@ func TestStateMachineFollowsTheModel(t *testing.T) {
 // followTheModel is one registry's life, in small packs or in large ones. It
 // returns how many commands there were.
 func followTheModel(t *testing.T, r *rand.Rand) (done int) {
-	one, two, m, g := newStockedBench(t), newStockedBench(t), newModel(), &generator{Rand: r}
+	one, two, g := newSpareBench(t), newSpareBench(t), &generator{Rand: r}
+	m := newModel(one)
 	largest := []int{5, 60}[r.IntN(2)]
 	var pending [][]byte // what two has yet to apply, in other batches than one
 	for step := range 400 {
 		var commands []command
 		var want []error
 		g.look(t, one, m)
+		g.groups, g.duties = slices.Clone(one.groups), maps.Clone(one.duties)
+		g.now = layout.RegistryTime(step)
+		m.slots.now = g.now
 		for range 1 + r.IntN(largest) {
 			cmd := g.command()
 			commands, want = append(commands, cmd), append(want, m.apply(cmd))
 		}
 		done += len(commands)
-		p := pack{time: layout.RegistryTime(step)}
+		p := pack{time: g.now}
 		for _, cmd := range commands {
 			enc, err := encodeCommand(cmd)
 			if err != nil {
@@ -545,6 +585,7 @@ func (b *bench) reborn() *bench {
 func (m *model) compare(t *testing.T, b *bench, r *rand.Rand) {
 	t.Helper()
 	m.access.compare(t, b)
+	m.slots.compare(t, b)
 	for key, want := range m.objects {
 		o, err := findObject(b.db, key[0], key[1])
 		if err != nil || o.ID != want.ref.ID || o.Size != want.size || o.Parts != len(want.parts) {
@@ -655,8 +696,8 @@ func compareParts(t *testing.T, got []Part, u *modelUpload) {
 		t.Fatalf("parts of %+v = %v; want %v", u.ref, got, u.parts)
 	}
 	for _, p := range got {
-		if want := u.parts[p.Number].Layout.Attempt; p.Layout.Attempt != want {
-			t.Fatalf("part %d of %+v is attempt %v, want %v", p.Number, u.ref, p.Layout.Attempt, want)
+		if want := u.parts[p.Number].Layout; p.Layout.Attempt != want.Attempt || p.Layout.Durable != want.Durable {
+			t.Fatalf("part %d of %+v is %+v, want %+v", p.Number, u.ref, p.Layout, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func newSpareBench(t testing.TB) *bench {
 }
 
 func (b *bench) addSpares() {
-	b.must(&startNode{StartNode{Request: testRequest(800), Node: testNodeID(8), Name: "s", Zone: "z", Stores: []Store{
+	b.must(&startNode{StartNode{Request: testRequest(8), Node: testNodeID(8), Name: "s", Zone: "z", Stores: []Store{
 		{ID: layout.StoreID{1, 7}, CapacityBytes: 1 << 40}, {ID: layout.StoreID{1, 8}, CapacityBytes: 1 << 40},
 	}}})
 }

@@ -141,5 +141,10 @@ var mutants = []mutant{
 		old:   "errors.Join(m.forgetRest(id), m.put(",
 		new:   "errors.Join(m.put(",
 		tests: "TestWhatAnObjectLeftIsQueuedOnce|TestStateMachineFollowsTheModel",
+	}, {
+		name: "a slot settles only if no other of its group moved since", file: "slots.go",
+		old:   "	case move.Epoch != x.Epoch:",
+		new:   "	case move.Epoch != x.Epoch || g.Epoch != x.Epoch:",
+		tests: "TestStateMachineFollowsTheModel",
 	},
 }
