@@ -93,6 +93,9 @@ func newMetrics(n *Node) *metrics {
 		return float64(n.making.Making())
 	})
 	m.gauge("partstore_heal_at_once_chunks", "Bound of all nodes together for what they make at once, from the registry; 0 if there is none.", func() float64 {
+		if !n.isOpen() {
+			return 0
+		}
 		p, err := n.registry.RepairPolicy()
 		if err != nil {
 			return 0
