@@ -62,6 +62,16 @@ func (t Topology) Duty(id layout.StoreID) Duty {
 	return Duty{Store: id}
 }
 
+// Store returns the registered store of an ID, if there is one.
+func (t Topology) Store(id layout.StoreID) (Store, bool) {
+	for _, s := range t.Stores {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return Store{}, false
+}
+
 // leavingNodes are the nodes with stores none of which is in: they are being
 // emptied, or counted as lost. Their votes are better held by others.
 func leavingNodes(t Topology) map[layout.NodeID]bool {

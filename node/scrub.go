@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"partstore/internal/layout"
-	"partstore/metadata"
 	"partstore/node/admin"
 	"partstore/node/repair"
 )
@@ -91,15 +89,15 @@ func (o operator) RunScrub(ctx context.Context, id layout.StoreID) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(t.Stores, func(s metadata.Store) bool { return s.ID == id })
-	if i < 0 {
+	s, known := t.Store(id)
+	if !known {
 		return fmt.Errorf("%w: store %s", admin.ErrNotFound, id)
 	}
-	if holder := t.Stores[i].Node; holder == n.id {
+	if s.Node == n.id {
 		err = n.runScrub(id)
 	} else {
 		_, err = callJSON[scrubRequest, struct{}](ctx, scrubRequest{id}, func(ctx context.Context, b []byte) ([]byte, error) {
-			return n.peers.Call(ctx, holder, serviceScrub, b)
+			return n.peers.Call(ctx, s.Node, serviceScrub, b)
 		})
 	}
 	if err != nil {

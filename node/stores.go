@@ -58,7 +58,7 @@ func (o operator) DecideStore(ctx context.Context, d admin.StoreDecision) (admin
 	if err != nil {
 		return admin.StorePlan{}, err
 	}
-	if !slices.ContainsFunc(t.Stores, func(s metadata.Store) bool { return s.ID == d.Store }) {
+	if _, known := t.Store(d.Store); !known {
 		return admin.StorePlan{}, fmt.Errorf("%w: store %s", admin.ErrNotFound, d.Store)
 	}
 	nodes, err := o.Nodes(ctx)

@@ -55,7 +55,8 @@ func (c *Controller) clearance(t metadata.Topology, plan *layout.Plan, first wis
 	if waiting > 0 {
 		reason += fmt.Sprintf("; %d more wait for a store that may have them", waiting)
 	}
-	b.event = metadata.Event{Kind: metadata.EventSlotsMove, Node: nodeOf(t, store), Store: store, Reason: reason}
+	s, _ := t.Store(store) // else of no node
+	b.event = metadata.Event{Kind: metadata.EventSlotsMove, Node: s.Node, Store: store, Reason: reason}
 	return b
 }
 
@@ -98,13 +99,6 @@ func (c *Controller) tell(ctx context.Context, b *burst) error {
 	}
 	c.told[b.store] = b.occasion
 	return nil
-}
-
-func nodeOf(t metadata.Topology, store layout.StoreID) (node layout.NodeID) {
-	if i := slices.IndexFunc(t.Stores, func(s metadata.Store) bool { return s.ID == store }); i >= 0 {
-		node = t.Stores[i].Node
-	}
-	return node
 }
 
 func sum(counts map[layout.StoreID]int) (n int) {
