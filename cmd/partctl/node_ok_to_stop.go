@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -20,12 +19,7 @@ func newNodeOKToStop(e *env) *cobra.Command {
 registry keeps a majority, every part can be read, parts are taken, and nothing that is missing
 elsewhere waits to be healed. Chunks that were not written when their part was taken count as missing
 until they are healed. It looks at every part record, which takes a while if there are millions. If not, the command ends with exit status 4. It changes nothing.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 || slices.Contains(args, "") {
-				return fmt.Errorf("%w: %s wants NODE..., got %q", errUsage, cmd.CommandPath(), args)
-			}
-			return nil
-		},
+		Args: atLeast(1, "NODE..."),
 		RunE: e.runs(e.okToStop),
 	}
 }

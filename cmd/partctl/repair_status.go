@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"partstore/metadata"
 	"partstore/node/admin"
 )
 
@@ -59,8 +60,8 @@ func (e *env) repairStatus(ctx context.Context, c *admin.Client) error {
 		if total := int64(policy.TotalBytesPerSecond); total > 0 {
 			fmt.Fprintf(w, "All nodes together move at most %s a second, which is %s for each of %d.\n", size(total), size(total/int64(max(1, policy.Nodes))), policy.Nodes)
 		}
-		if atOnce := policy.ChunksAtOnce; atOnce > 0 {
-			fmt.Fprintf(w, "All nodes together make at most %d chunks at once, which is %d for each of %d.\n", atOnce, max(1, atOnce/uint64(max(1, policy.Nodes))), policy.Nodes)
+		if p := (metadata.RepairPolicy{AtOnce: policy.ChunksAtOnce}); p.AtOnce > 0 {
+			fmt.Fprintf(w, "All nodes together make at most %d chunks at once, which is %d for each of %d.\n", p.AtOnce, p.AtOnceOf(policy.Nodes), policy.Nodes)
 		}
 		t := newTable(w, "NODE", "CHUNKS", "REBUILT", "RECORDED", "NOT HEALED", "NARROW", "REBUILT SINCE START", "WIDENED", "COPIED", "SLOTS SETTLED", "LET GO")
 		for _, n := range nodes {

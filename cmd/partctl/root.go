@@ -122,6 +122,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atLeast accepts so many arguments or more, and none empty.
+func atLeast(n int, want string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n || slices.Contains(args, "") {
+			return fmt.Errorf("%w: %s wants %s, got %q", errUsage, cmd.CommandPath(), want, args)
+		}
+		return nil
+	}
+}
+
 // oneOrTwo accepts the second argument or not, and none empty.
 func oneOrTwo(first, second string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -74,12 +74,7 @@ func newScrubRun(e *env) *cobra.Command {
 the whole period: it rests after each chunk for as long as reading it took. What is
 damaged is healed. "scrub status" shows how far it is; a node that is stopped goes
 on when it starts. A store that cannot be asked ends the command with exit status 4, after the others.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if slices.Contains(args, "") {
-				return fmt.Errorf("%w: %s wants [STORE...], got %q", errUsage, cmd.CommandPath(), args)
-			}
-			return nil
-		},
+		Args: atLeast(0, "[STORE...]"),
 		RunE: e.runs(e.scrubRun),
 	}
 }
@@ -97,8 +92,8 @@ func (e *env) scrubRun(ctx context.Context, c *admin.Client, ids []string) error
 		return err
 	}
 	for _, id := range ids {
-		if !slices.ContainsFunc(stores, func(s listedStore) bool { return s.ID.String() == id }) {
-			return fmt.Errorf("%w: store %q", admin.ErrNotFound, id)
+		if _, err := findStore(stores, id); err != nil {
+			return err
 		}
 	}
 	begun, failed := []begunScrub{}, 0

@@ -41,6 +41,15 @@ func (e *env) stores(ctx context.Context, c *admin.Client) ([]listedStore, error
 	return stores, err
 }
 
+// findStore returns the one of the stores that has an ID.
+func findStore(stores []listedStore, id string) (listedStore, error) {
+	at := slices.IndexFunc(stores, func(s listedStore) bool { return s.ID.String() == id })
+	if at < 0 {
+		return listedStore{}, fmt.Errorf("%w: store %q", admin.ErrNotFound, id)
+	}
+	return stores[at], nil
+}
+
 func (e *env) storeList(ctx context.Context, c *admin.Client) error {
 	stores, err := e.stores(ctx, c)
 	if err != nil {
@@ -74,11 +83,11 @@ nothing is done, unless --override no-margin says otherwise. Store list shows ho
 			if err != nil {
 				return err
 			}
-			at := slices.IndexFunc(stores, func(s listedStore) bool { return s.ID.String() == args[0] })
-			if at < 0 {
-				return fmt.Errorf("%w: store %q", admin.ErrNotFound, args[0])
+			s, err := findStore(stores, args[0])
+			if err != nil {
+				return err
 			}
-			return e.decideStore(ctx, c, d, stores[at].Store)
+			return e.decideStore(ctx, c, d, s.Store)
 		}),
 	}
 	cmd.Flags().BoolVar(&d.DryRun, "dry-run", false, "only say what would follow")
