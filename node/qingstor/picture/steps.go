@@ -123,18 +123,28 @@ func (t turn) apply(ctx context.Context, m image.Image) (image.Image, error) {
 	from := m.Bounds()
 	w, h := from.Dx(), from.Dy()
 	size, _ := t.size(from.Size())
-	turned, line := image.NewRGBA(image.Rectangle{Max: size}), image.NewRGBA(image.Rect(0, 0, w, 1))
-	for y := range h {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		draw.Draw(line, line.Rect, m, from.Min.Add(image.Pt(0, y)), draw.Src)
+	turned := image.NewRGBA(image.Rectangle{Max: size})
+	err := eachRow(ctx, m, func(y int, row []uint8) {
 		for x := range w {
 			to := turned.PixOffset(t.place(x, y, w, h))
-			copy(turned.Pix[to:to+4], line.Pix[4*x:])
+			copy(turned.Pix[to:to+4], row[4*x:])
 		}
+	})
+	return turned, err
+}
+
+// eachRow hands on the rows of a picture, from the top, as premultiplied RGBA.
+func eachRow(ctx context.Context, m image.Image, do func(y int, row []uint8)) error {
+	b := m.Bounds()
+	line := image.NewRGBA(image.Rect(0, 0, b.Dx(), 1))
+	for y := range b.Dy() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		draw.Draw(line, line.Rect, m, b.Min.Add(image.Pt(0, y)), draw.Src)
+		do(y, line.Pix)
 	}
-	return turned, nil
+	return nil
 }
 
 // place is where the pixel at x, y of a picture of w by h comes to be.

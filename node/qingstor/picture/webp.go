@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"image"
 	"image/color"
-	"image/draw"
 	"io"
 	"math/bits"
 	"slices"
@@ -91,16 +90,11 @@ func encodeWebP(ctx context.Context, w *boundedBuffer, m image.Image) error {
 // residuals yields what prediction leaves of each pixel, as green, red, blue
 // and alpha, and its alpha itself.
 func residuals(ctx context.Context, m image.Image, yield func(p [4]uint8, alpha uint8)) error {
-	b := m.Bounds()
-	line := image.NewRGBA(image.Rect(0, 0, b.Dx(), 1))
-	above, row := make([][4]uint8, b.Dx()), make([][4]uint8, b.Dx())
-	for y := range b.Dy() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		draw.Draw(line, line.Rect, m, b.Min.Add(image.Pt(0, y)), draw.Src)
+	width := m.Bounds().Dx()
+	above, row := make([][4]uint8, width), make([][4]uint8, width)
+	return eachRow(ctx, m, func(y int, rgba []uint8) {
 		for x := range row {
-			c := plain(line.Pix[4*x:])
+			c := plain(rgba[4*x:])
 			row[x] = [4]uint8{c.G, c.R - c.G, c.B - c.G, c.A}
 			var guess [4]uint8
 			switch {
@@ -120,8 +114,7 @@ func residuals(ctx context.Context, m image.Image, yield func(p [4]uint8, alpha 
 			yield(rest, c.A)
 		}
 		above, row = row, above
-	}
-	return nil
+	})
 }
 
 // plain is a pixel of an image.RGBA, not premultiplied.
